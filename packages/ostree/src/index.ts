@@ -1,0 +1,2 @@
+export type * from './content-writer.ts';
+export type * from './types.ts';
