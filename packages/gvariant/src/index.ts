@@ -1,1 +1,5 @@
+export * from './codec.ts';
+export * from './errors.ts';
+export * from './swap.ts';
+export { MAX_DEPTH, parseType, type VariantType } from './type.ts';
 export * from './variant.ts';

@@ -8,3 +8,15 @@ export class Variant<T = unknown> {
     this.value = value;
   }
 }
+
+/**
+ * The value of a maybe whose item is a maybe too: there `undefined` alone could not say which of them is nothing.
+ * `mmi`: `undefined` is nothing, `new Just(undefined)` is just nothing, `new Just(4)` is 4.
+ */
+export class Just<T = unknown> {
+  readonly value: T;
+
+  constructor(value: T) {
+    this.value = value;
+  }
+}
