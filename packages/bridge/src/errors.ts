@@ -1,0 +1,19 @@
+/** The codes of this package; documented in `docs/errors.md`. */
+import { defineErrors, type ErrorFactory } from '@cambium/base';
+
+export type BridgeErrorCode =
+  | 'BRIDGE_LAYER_ENTRY_REFUSED'
+  | 'BRIDGE_LAYER_PARENT_REFUSED'
+  | 'BRIDGE_LAYER_DIFFID_MISMATCH'
+  | 'BRIDGE_LAYER_COMMIT_INVALID'
+  | 'BRIDGE_IMAGE_COMMIT_INVALID'
+  | 'BRIDGE_LINK_TARGET_MISSING';
+
+export const bridgeError: ErrorFactory<BridgeErrorCode> = defineErrors<BridgeErrorCode>({
+  BRIDGE_LAYER_ENTRY_REFUSED: { kind: 'input', meaning: 'A layer holds an entry whose name or type cannot be stored; the message names layer and entry.' },
+  BRIDGE_LAYER_PARENT_REFUSED: { kind: 'input', meaning: 'A layer holds an entry below something that the same layer made a file or a link.' },
+  BRIDGE_LAYER_DIFFID_MISMATCH: { kind: 'integrity', meaning: 'A layer’s uncompressed content does not have the diffID that the image configuration states.' },
+  BRIDGE_LAYER_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/layers was not written as a layer commit.' },
+  BRIDGE_IMAGE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/images was not written as an image commit.' },
+  BRIDGE_LINK_TARGET_MISSING: { kind: 'input', meaning: 'A hard link of a layer names a file that neither this layer nor those below it hold.' },
+});

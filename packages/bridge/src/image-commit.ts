@@ -1,0 +1,134 @@
+/**
+ * Image commits: one image's squashed root filesystem as an OSTree commit under a ref by its manifest digest,
+ * with the documents that made it. Format: `docs/formats/layer-commits.md`.
+ */
+import { type Checksum, type Digest, type DiffId, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
+import { Variant } from '@cambium/gvariant';
+import type { DocumentCache } from '@cambium/oci';
+import { type Metadata, MutableTree, type Repo, type Transaction, type TreeRoot } from '@cambium/ostree';
+import { createSquash, type DirectoryStore } from '@cambium/tree';
+import { bridgeError } from './errors.ts';
+import { DEFAULT_META, IMPLIED_META, type LayerCommit, type LayerLink, type SkippedEntry } from './layer-commit.ts';
+
+export const IMAGE_REF_PREFIX = 'cambium/images/';
+/** Changes whenever the same layers would give another tree. */
+const FORMAT_VERSION = 1;
+
+export interface ImageDocuments {
+  manifest: { digest: Digest; bytes: Uint8Array };
+  config: { digest: Digest; bytes: Uint8Array };
+  diffIds: readonly DiffId[];
+}
+
+export interface StoredImage extends ImageDocuments {
+  commit: Checksum;
+  /** The squashed root filesystem. */
+  root: TreeRoot;
+  /** Bytes of regular files, summed over the layers. */
+  contentBytes: bigint;
+  skipped: readonly SkippedEntry[];
+}
+
+export function imageRef(manifest: Digest): string {
+  const { algorithm, hex } = splitDigest(manifest);
+  return `${IMAGE_REF_PREFIX}${algorithm}/${hex}`;
+}
+
+/** Squashes layers that are in the repository or the open transaction and writes the image's commit; the caller sets the ref. */
+export function writeImageCommit(repo: Repo, transaction: Transaction, documents: ImageDocuments, layers: readonly LayerCommit[]): StoredImage {
+  const root = squashLayers(repo, transaction, layers);
+  const contentBytes = layers.reduce((sum, layer) => sum + layer.contentBytes, 0n);
+  const skipped = layers.flatMap((layer) => layer.skipped);
+  const metadata: Metadata = [
+    ['ostree.ref-binding', new Variant('as', [imageRef(documents.manifest.digest)])],
+    ['cambium.image.version', new Variant('u', FORMAT_VERSION)],
+    ['cambium.image.manifest-digest', new Variant('s', documents.manifest.digest)],
+    ['cambium.image.manifest', new Variant('ay', documents.manifest.bytes)],
+    ['cambium.image.config-digest', new Variant('s', documents.config.digest)],
+    ['cambium.image.config', new Variant('ay', documents.config.bytes)],
+    ['cambium.image.diffids', new Variant('as', documents.diffIds)],
+    ['cambium.image.content-bytes', new Variant('t', contentBytes)],
+    ['cambium.image.skipped', new Variant('a(ss)', skipped.map(({ path, kind }) => [path, kind]))],
+  ];
+  const commit = transaction.writeCommit({ metadata, parent: undefined, related: [], subject: `image ${documents.manifest.digest}`, body: '', timestamp: 0n, root });
+  return { ...documents, commit, root, contentBytes, skipped };
+}
+
+/** Returns the image kept under its ref, or undefined when the repository does not have it (or has it in an older form). */
+export function findImageCommit(repo: Repo, manifest: Digest): StoredImage | undefined {
+  const checksum = repo.refs.read(imageRef(manifest));
+  return checksum === undefined || !repo.hasObject('commit', checksum) ? undefined : readImageCommit(repo, checksum);
+}
+
+function readImageCommit(repo: Repo, checksum: Checksum): StoredImage | undefined {
+  const commit = repo.readCommit(checksum);
+  const values = new Map(commit.metadata);
+  const version = values.get('cambium.image.version');
+  if (version?.type !== 'u') throw bridgeError('BRIDGE_IMAGE_COMMIT_INVALID', `Cannot use commit ${checksum}: not an image commit`);
+  if (version.value !== FORMAT_VERSION) return undefined;
+  return {
+    commit: checksum,
+    root: commit.root,
+    manifest: { digest: parseDigest(values.get('cambium.image.manifest-digest')?.value as string), bytes: values.get('cambium.image.manifest')?.value as Uint8Array },
+    config: { digest: parseDigest(values.get('cambium.image.config-digest')?.value as string), bytes: values.get('cambium.image.config')?.value as Uint8Array },
+    diffIds: (values.get('cambium.image.diffids')?.value as string[]).map(parseDiffId),
+    contentBytes: values.get('cambium.image.content-bytes')?.value as bigint,
+    skipped: (values.get('cambium.image.skipped')?.value as [string, string][]).map(([path, kind]) => ({ path, kind })),
+  };
+}
+
+/** Returns the manifests and configs of all images in the repository, read when first asked for. */
+export function storedDocuments(repo: Repo): DocumentCache {
+  let documents: Map<Digest, Uint8Array> | undefined;
+  return {
+    get(digest) {
+      if (documents === undefined) {
+        documents = new Map();
+        for (const checksum of repo.refs.list(IMAGE_REF_PREFIX).values()) {
+          const image = repo.hasObject('commit', checksum) ? readImageCommit(repo, checksum) : undefined;
+          if (image === undefined) continue;
+          documents.set(image.manifest.digest, image.manifest.bytes);
+          documents.set(image.config.digest, image.config.bytes);
+        }
+      }
+      return documents.get(digest);
+    },
+  };
+}
+
+function squashLayers(repo: Repo, transaction: Transaction, layers: readonly LayerCommit[]): TreeRoot {
+  const store: DirectoryStore = {
+    read: (tree) => repo.readDirTree(tree),
+    write: (listing) => transaction.writeDirTree({ files: [...listing.files], dirs: [...listing.dirs] }),
+    impliedMeta: transaction.writeDirMeta(IMPLIED_META),
+    defaultMeta: transaction.writeDirMeta(DEFAULT_META),
+  };
+  const squash = createSquash(store);
+  let stack: TreeRoot[] = [];
+  for (const layer of layers) {
+    stack.push(layer.root);
+    // A link to a lower layer's file needs the tree as it stands with this layer on top.
+    if (layer.links.length > 0) stack = [linkFiles(repo, transaction, squash(stack), layer)];
+  }
+  if (stack.length === 0) stack = [{ tree: transaction.writeDirTree({ files: [], dirs: [] }), meta: store.defaultMeta }];
+  return squash(stack);
+}
+
+function linkFiles(repo: Repo, transaction: Transaction, root: TreeRoot, layer: { links: readonly LayerLink[]; diffId: DiffId }): TreeRoot {
+  const tree = MutableTree.of(repo, root);
+  for (const link of layer.links) {
+    const [target, source] = [link.path.split('/'), link.target.split('/')];
+    const checksum = walk(tree, source)?.file(source.at(-1) as string);
+    if (checksum === undefined) {
+      throw bridgeError('BRIDGE_LINK_TARGET_MISSING', `Cannot store link "${link.path}" of layer ${layer.diffId}: no file "${link.target}" in the image`);
+    }
+    walk(tree, target)?.setFile(target.at(-1) as string, checksum);
+  }
+  return tree.write(transaction);
+}
+
+function walk(tree: MutableTree, path: readonly string[]): MutableTree | undefined {
+  let directory: MutableTree | undefined = tree;
+  for (const name of path.slice(0, -1)) directory = directory?.directory(name);
+  return directory;
+}

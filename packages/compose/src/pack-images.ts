@@ -1,0 +1,139 @@
+/**
+ * The images of an app on their way into a repository: resolved, planned, fetched layer by layer, squashed.
+ */
+import { type Digest, type DiffId, mapLimit, splitDigest } from '@cambium/base';
+import { findImageCommit, findLayerCommit, imageRef, importLayer, layerRef, type LayerCommit, type StoredImage, storedDocuments, writeImageCommit } from '@cambium/bridge';
+import { type Descriptor, type ImageSource, type OpenImageOptions, openImage, type Platform, parsePlace, type ResolvedImage, resolveImage } from '@cambium/oci';
+import type { Repo, Transaction } from '@cambium/ostree';
+
+/** One distinct image of the model. */
+export interface WantedImage {
+  /** As the Compose model has it. */
+  reference: string;
+  services: readonly string[];
+  /** Where it is read from: the reference itself unless the caller said otherwise. */
+  place: string;
+  platform: Platform;
+}
+
+export interface PlannedLayer {
+  diffId: DiffId;
+  descriptor: Descriptor;
+  /** True when the repository has it, or an image planned before brings it. */
+  known: boolean;
+}
+
+export interface PlannedImage extends WantedImage {
+  resolved: ResolvedImage;
+  /** What the reference resolves to: the index when there is one. */
+  digest: Digest;
+  layers: readonly PlannedLayer[];
+  /** The squashed image when the repository has it; its layers then need not be there. */
+  stored: StoredImage | undefined;
+  /** Compressed bytes to fetch. */
+  fetchBytes: number;
+}
+
+export type ImageEvent =
+  | { type: 'image-resolved'; reference: string; digest: Digest; fetchBytes: number; layers: number; knownLayers: number }
+  | { type: 'layer-started'; diffId: DiffId; sizeBytes: number }
+  | { type: 'layer-progress'; diffId: DiffId; bytes: number }
+  | { type: 'layer-stored'; diffId: DiffId; sizeBytes: number; entries: number }
+  | { type: 'image-stored'; reference: string };
+
+/**
+ * Resolves all images and says what must be fetched. The sources stay open: close them with {@link closeImages}.
+ */
+export async function planImages(
+  repo: Repo | undefined,
+  wanted: readonly WantedImage[],
+  options: OpenImageOptions,
+  concurrency: number,
+  on: (event: ImageEvent) => void,
+  signal?: AbortSignal,
+): Promise<PlannedImage[]> {
+  const cache = repo === undefined ? undefined : storedDocuments(repo);
+  const opened: ImageSource[] = [];
+  try {
+    const resolved = await mapLimit(wanted, concurrency, async (image) => {
+      const source = await openImage(parsePlace(image.place), options);
+      opened.push(source);
+      return resolveImage(source, image.platform, { ...(signal === undefined ? {} : { signal }), ...(cache === undefined ? {} : { cache }) });
+    });
+    const coming = new Set<DiffId>();
+    return wanted.map((image, i) => planImage(repo, image, resolved[i] as ResolvedImage, coming, on));
+  } catch (error) {
+    await Promise.all(opened.map((source) => source.close()));
+    throw error;
+  }
+}
+
+function planImage(repo: Repo | undefined, image: WantedImage, resolved: ResolvedImage, coming: Set<DiffId>, on: (event: ImageEvent) => void): PlannedImage {
+  const stored = repo === undefined ? undefined : findImageCommit(repo, resolved.manifest.digest);
+  const layers = resolved.layers.map(({ descriptor, diffId }) => {
+    const known = stored !== undefined || coming.has(diffId) || (repo !== undefined && findLayerCommit(repo, diffId) !== undefined);
+    coming.add(diffId);
+    return { diffId, descriptor, known };
+  });
+  const fetchBytes = layers.reduce((sum, layer) => sum + (layer.known ? 0 : layer.descriptor.size), 0);
+  const digest = resolved.index?.digest ?? resolved.manifest.digest;
+  on({ type: 'image-resolved', reference: image.reference, digest, fetchBytes, layers: layers.length, knownLayers: layers.filter((layer) => layer.known).length });
+  return { ...image, resolved, digest, layers, stored, fetchBytes };
+}
+
+export async function closeImages(images: readonly PlannedImage[]): Promise<void> {
+  await Promise.all(images.map((image) => image.resolved.source.close()));
+}
+
+/**
+ * Brings the missing layers into the transaction, `concurrency` at a time, largest first, and squashes what is new.
+ * Layers that are complete get their refs at once, so that a failure loses only what was under way.
+ */
+export async function storeImages(
+  repo: Repo,
+  transaction: Transaction,
+  images: readonly PlannedImage[],
+  concurrency: number,
+  on: (event: ImageEvent) => void,
+  signal?: AbortSignal,
+): Promise<StoredImage[]> {
+  const missing = new Map<DiffId, { layer: PlannedLayer; source: ImageSource }>();
+  for (const image of images) {
+    for (const layer of image.layers) if (!layer.known) missing.set(layer.diffId, { layer, source: image.resolved.source });
+  }
+  const imported = new Map<DiffId, LayerCommit>();
+  const queue = [...missing.values()].sort((a, b) => b.layer.descriptor.size - a.layer.descriptor.size);
+  await mapLimit(queue, concurrency, async ({ layer, source }) => {
+    const { diffId, descriptor } = layer;
+    on({ type: 'layer-started', diffId, sizeBytes: descriptor.size });
+    const open = (inner?: AbortSignal): AsyncIterable<Uint8Array> => counted(source.blob(descriptor, inner), (bytes) => on({ type: 'layer-progress', diffId, bytes }));
+    const result = await importLayer(transaction, { diffId, open }, signal);
+    transaction.setRef(layerRef(diffId), result.layer.commit);
+    imported.set(diffId, result.layer);
+    on({ type: 'layer-stored', diffId, sizeBytes: descriptor.size, entries: result.entries });
+  });
+  const squashed = new Map<Digest, StoredImage>();
+  return images.map((image) => {
+    const { manifest, config } = image.resolved;
+    const known = image.stored ?? squashed.get(manifest.digest);
+    if (known !== undefined) return known;
+    const layers = image.layers.map(({ diffId }) => imported.get(diffId) ?? (findLayerCommit(repo, diffId) as LayerCommit));
+    const stored = writeImageCommit(repo, transaction, { manifest, config, diffIds: image.layers.map(({ diffId }) => diffId) }, layers);
+    transaction.setRef(imageRef(manifest.digest), stored.commit);
+    squashed.set(manifest.digest, stored);
+    on({ type: 'image-stored', reference: image.reference });
+    return stored;
+  });
+}
+
+async function* counted(source: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    tell(chunk.byteLength);
+    yield chunk;
+  }
+}
+
+/** Returns a digest's first twelve digits, for people. */
+export function shortDigest(digest: Digest | DiffId): string {
+  return splitDigest(digest).hex.slice(0, 12);
+}
