@@ -1,0 +1,25 @@
+/** The codes of this package; documented in `docs/errors.md`. */
+import { defineErrors, type ErrorFactory } from '@cambium/base';
+
+export type DeviceErrorCode =
+  | 'DEVICE_NOT_AN_APP'
+  | 'DEVICE_APP_MOUNTED'
+  | 'DEVICE_APP_UNKNOWN'
+  | 'DEVICE_APP_IN_USE'
+  | 'DEVICE_NAME_INVALID'
+  | 'DEVICE_STORAGE_CONF_INVALID'
+  | 'DEVICE_STORAGE_DRIVER'
+  | 'DEVICE_PODMAN_MISSING'
+  | 'DEVICE_PODMAN_FAILED';
+
+export const deviceError: ErrorFactory<DeviceErrorCode> = defineErrors<DeviceErrorCode>({
+  DEVICE_NOT_AN_APP: { kind: 'input', meaning: 'A commit does not hold a packed app: /storage, /precompose.json and one app directory.' },
+  DEVICE_APP_MOUNTED: { kind: 'exists', meaning: 'An app of this name is mounted already, from another commit.' },
+  DEVICE_APP_UNKNOWN: { kind: 'not-found', meaning: 'No app of this name is mounted.' },
+  DEVICE_APP_IN_USE: { kind: 'busy', meaning: 'Containers still use the image store of an app.' },
+  DEVICE_NAME_INVALID: { kind: 'usage', meaning: 'A name for an app holds characters other than letters, digits, dot, dash and underscore.' },
+  DEVICE_STORAGE_CONF_INVALID: { kind: 'input', meaning: 'storage.conf cannot be edited: its additionalimagestores is not a plain list of strings.' },
+  DEVICE_STORAGE_DRIVER: { kind: 'environment', meaning: 'storage.conf names a driver that cannot use additional image stores.' },
+  DEVICE_PODMAN_MISSING: { kind: 'environment', meaning: 'podman is not installed or not in PATH.' },
+  DEVICE_PODMAN_FAILED: { kind: 'environment', meaning: 'podman could not be asked which containers exist.' },
+});
