@@ -1,2 +1,13 @@
+export * from './commit-format.ts';
 export type * from './content-writer.ts';
+export * from './errors.ts';
+export { encodeXattrList, parseXattrList } from './framing.ts';
+export * from './key-file.ts';
+export * from './object-format.ts';
+export * from './object-path.ts';
+export * from './object-reader.ts';
+export * from './refs.ts';
+export * from './repo.ts';
+export * from './repo-config.ts';
+export * from './repo-layout.ts';
 export type * from './types.ts';

@@ -1,0 +1,34 @@
+/** Where objects lie: `objects/XX/REST.SUFFIX`. Source: libostree `_ostree_loose_path`. */
+import { type Checksum, isChecksum } from '@cambium/base';
+import type { ObjectType, RepoMode } from './types.ts';
+
+/** Everything that lies under `objects/`. */
+export type StoredType = ObjectType | 'commitmeta' | 'tombstone-commit' | 'file-xattrs' | 'file-xattrs-link' | 'payload-link';
+
+const TYPES: ReadonlySet<string> = new Set<StoredType>([
+  'file',
+  'dirtree',
+  'dirmeta',
+  'commit',
+  'commitmeta',
+  'tombstone-commit',
+  'file-xattrs',
+  'file-xattrs-link',
+  'payload-link',
+]);
+
+/** Returns the path of an object below `objects/`. */
+export function loosePath(type: StoredType, checksum: Checksum, mode: RepoMode): string {
+  return `${checksum.slice(0, 2)}/${checksum.slice(2)}.${type}${mode === 'archive' && type === 'file' ? 'z' : ''}`;
+}
+
+/** Returns which object the file `directory/name` below `objects/` is, or undefined for what is none. */
+export function parseLoosePath(directory: string, name: string, mode: RepoMode): { type: StoredType; checksum: Checksum } | undefined {
+  const dot = name.indexOf('.');
+  const checksum = directory + name.slice(0, dot);
+  if (dot !== 62 || directory.length !== 2 || !isChecksum(checksum)) return undefined;
+  const suffix = name.slice(dot + 1);
+  const type = mode === 'archive' && suffix === 'filez' ? 'file' : suffix;
+  if (!TYPES.has(type) || (type === 'file' && mode === 'archive' && suffix !== 'filez')) return undefined;
+  return { type: type as StoredType, checksum };
+}

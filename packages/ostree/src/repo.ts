@@ -1,0 +1,244 @@
+/** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Bytes, type Checksum, errnoOf, type Opener } from '@cambium/base';
+import { parseCommit, parseMetadata } from './commit-format.ts';
+import { ostreeError } from './errors.ts';
+import { KeyFile } from './key-file.ts';
+import { checksumOf, MAX_METADATA_BYTES, parseDirMeta, parseDirTree } from './object-format.ts';
+import { loosePath, parseLoosePath, type StoredType } from './object-path.ts';
+import { type ContentStore, readStoredFile, readWholeFile, streamFile } from './object-reader.ts';
+import { Refs } from './refs.ts';
+import { parseRepoSettings, type RepoSettings } from './repo-config.ts';
+import { createRepoLayout, type InitOptions } from './repo-layout.ts';
+import type { Commit, DirMeta, DirTree, FileHeader, Metadata, MetadataType, ObjectType, RepoMode } from './types.ts';
+
+/** A chain of parent repositories longer than this is a loop. */
+const MAX_PARENTS = 16;
+
+export class Repo {
+  readonly path: string;
+  readonly config: KeyFile;
+  readonly settings: RepoSettings;
+  readonly mode: RepoMode;
+  /** The repository that `core.parent` names: read through for what is not here. */
+  readonly parent: Repo | undefined;
+  /** Whether this process may write objects. */
+  readonly writable: boolean;
+  readonly refs: Refs;
+  readonly #store: ContentStore;
+  /** Objects of the open transaction, laid out like `objects/`; set by {@link Transaction}. */
+  #staging: string | undefined;
+
+  /** Use {@link Repo.open}. */
+  constructor(path: string, config: KeyFile, settings: RepoSettings, parent: Repo | undefined) {
+    this.path = path;
+    this.config = config;
+    this.settings = settings;
+    this.mode = settings.mode;
+    this.parent = parent;
+    this.writable = isWritable(join(path, 'objects'));
+    this.#store = { mode: settings.mode, disableXattrs: settings.disableXattrs };
+    this.refs = new Refs({
+      path,
+      fsync: settings.fsync,
+      collectionId: settings.collectionId,
+      parentRefs: parent?.refs,
+      commitsWithPrefix: (prefix) => this.#commitsWithPrefix(prefix),
+      parentOf: (commit) => this.readCommit(commit).parent,
+      touch: () => this.touch(),
+    });
+  }
+
+  /** @throws OSTREE_REPO_NOT_FOUND OSTREE_REPO_UNSUPPORTED OSTREE_CONFIG_INVALID */
+  static async open(path: string): Promise<Repo> {
+    return Repo.openSync(path);
+  }
+
+  /** As {@link Repo.open}; for workers and batches. */
+  static openSync(path: string): Repo {
+    return openAt(resolve(path), 0);
+  }
+
+  /** Makes a repository (nothing happens when there is one) and opens it. @throws as {@link Repo.open} */
+  static async init(path: string, options: InitOptions): Promise<Repo> {
+    createRepoLayout(path, options);
+    return Repo.openSync(path);
+  }
+
+  /** Returns where an object is, or would be, in this repository's `objects/`. */
+  objectPath(type: StoredType, checksum: Checksum): string {
+    return `${this.path}/objects/${loosePath(type, checksum, this.mode)}`;
+  }
+
+  /** Returns the path of an object: staged by the open transaction, here, or in a parent repository. */
+  findObject(type: StoredType, checksum: Checksum): string | undefined {
+    return this.#find(type, checksum)?.path;
+  }
+
+  hasObject(type: ObjectType, checksum: Checksum): boolean {
+    return this.#find(type, checksum) !== undefined;
+  }
+
+  /** Returns the bytes of a metadata object, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  readMetadata(type: MetadataType, checksum: Checksum): Uint8Array {
+    const { path } = this.#mustFind(type, checksum);
+    if (statSync(path).size > MAX_METADATA_BYTES)
+      throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read ${type} ${checksum}: over ${MAX_METADATA_BYTES} bytes`);
+    const bytes = readFileSync(path);
+    if (checksumOf(bytes) !== checksum) {
+      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`, { data: { checksum, type } });
+    }
+    return bytes;
+  }
+
+  /** @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  readCommit(checksum: Checksum): Commit {
+    return parseCommit(this.readMetadata('commit', checksum), `commit ${checksum}`);
+  }
+
+  /** @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  readDirTree(checksum: Checksum): DirTree {
+    return parseDirTree(this.readMetadata('dirtree', checksum), `dirtree ${checksum}`);
+  }
+
+  /** @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  readDirMeta(checksum: Checksum): DirMeta {
+    return parseDirMeta(this.readMetadata('dirmeta', checksum), `dirmeta ${checksum}`);
+  }
+
+  /**
+   * Returns header and size of a content object without reading the content, hence not verified.
+   * @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
+   */
+  readFileHeader(checksum: Checksum): { header: FileHeader; sizeBytes: number } {
+    const { path, repo } = this.#mustFind('file', checksum);
+    const { header, sizeBytes } = readStoredFile(repo.#store, path, checksum);
+    return { header, sizeBytes };
+  }
+
+  /** Returns the whole content, verified; empty for symlinks. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_OBJECT_TOO_LARGE */
+  readFile(checksum: Checksum, limitBytes: number): Uint8Array {
+    return this.loadFile(checksum, limitBytes).content;
+  }
+
+  /** Returns header and whole content, verified together. @throws as {@link readFile} */
+  loadFile(checksum: Checksum, limitBytes: number): { header: FileHeader; content: Uint8Array } {
+    const { path, repo } = this.#mustFind('file', checksum);
+    return readWholeFile(repo.#store, path, checksum, limitBytes);
+  }
+
+  /** Streams the content; the verdict on it comes at the end. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  openFile(checksum: Checksum, signal?: AbortSignal): Bytes {
+    const { path, repo } = this.#mustFind('file', checksum);
+    return streamFile(repo.#store, path, checksum, signal);
+  }
+
+  /** Returns what opens the content as often as wanted. */
+  fileOpener(checksum: Checksum): Opener {
+    return (signal) => this.openFile(checksum, signal);
+  }
+
+  /** Returns a commit's detached metadata, or undefined when it has none. @throws OSTREE_OBJECT_CORRUPT */
+  readDetachedMetadata(checksum: Checksum): Metadata | undefined {
+    const path = this.findObject('commitmeta', checksum);
+    return path === undefined ? undefined : parseMetadata(readFileSync(path), `detached metadata of ${checksum}`);
+  }
+
+  /** Yields every object in this repository's own `objects/`, in no particular order. */
+  *listObjects(): Generator<{ type: StoredType; checksum: Checksum }> {
+    const objects = join(this.path, 'objects');
+    for (const directory of readdirSync(objects)) {
+      if (!/^[0-9a-f]{2}$/.test(directory)) continue;
+      for (const name of readdirSync(join(objects, directory))) {
+        const object = parseLoosePath(directory, name, this.mode);
+        if (object !== undefined) yield object;
+      }
+    }
+  }
+
+  /** Returns whether a commit is marked as not known to be complete. */
+  isPartial(commit: Checksum): boolean {
+    return exists(join(this.path, 'state', `${commit}.commitpartial`)) || (this.parent?.isPartial(commit) ?? false);
+  }
+
+  /** Sets the directory's mtime: how others notice that refs changed. */
+  touch(): void {
+    const now = Date.now() / 1000;
+    utimesSync(this.path, now, now);
+  }
+
+  #find(type: StoredType, checksum: Checksum): { path: string; repo: Repo } | undefined {
+    const own = this.objectPath(type, checksum);
+    if (exists(own)) return { path: own, repo: this };
+    if (this.#staging !== undefined) {
+      const staged = `${this.#staging}/${loosePath(type, checksum, this.mode)}`;
+      if (exists(staged)) return { path: staged, repo: this };
+    }
+    return this.parent === undefined ? undefined : this.parent.#find(type, checksum);
+  }
+
+  #mustFind(type: ObjectType, checksum: Checksum): { path: string; repo: Repo } {
+    const found = this.#find(type, checksum);
+    if (found === undefined) throw ostreeError('OSTREE_OBJECT_MISSING', `No such metadata object ${checksum}.${type}`, { data: { checksum, type } });
+    return found;
+  }
+
+  #commitsWithPrefix(prefix: string): Checksum[] {
+    const found = new Set<Checksum>();
+    for (const root of [join(this.path, 'objects'), ...(this.#staging === undefined ? [] : [this.#staging])]) {
+      const directories = prefix.length >= 2 ? [prefix.slice(0, 2)] : names(root).filter((name) => /^[0-9a-f]{2}$/.test(name) && name.startsWith(prefix));
+      for (const directory of directories) {
+        for (const name of names(join(root, directory))) {
+          const object = parseLoosePath(directory, name, this.mode);
+          if (object?.type === 'commit' && object.checksum.startsWith(prefix)) found.add(object.checksum);
+        }
+      }
+    }
+    return [...found];
+  }
+}
+
+function openAt(path: string, depth: number): Repo {
+  if (depth > MAX_PARENTS) throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot open repository "${path}": its chain of parents does not end`);
+  if (!exists(join(path, 'objects'))) {
+    throw ostreeError('OSTREE_REPO_NOT_FOUND', `Cannot open repository "${path}": no "objects" directory there`, {
+      hint: 'Make one with: cambium ostree init --repo=PATH',
+    });
+  }
+  let text: string;
+  try {
+    text = readFileSync(join(path, 'config'), 'utf8');
+  } catch (cause) {
+    if (errnoOf(cause) !== 'ENOENT') throw cause;
+    throw ostreeError('OSTREE_REPO_NOT_FOUND', `Cannot open repository "${path}": no config file`, { cause });
+  }
+  const config = KeyFile.parse(text, join(path, 'config'));
+  const settings = parseRepoSettings(config, path);
+  // libostree takes a relative parent as relative to the working directory.
+  const parent = settings.parent === undefined ? undefined : openAt(resolve(settings.parent), depth + 1);
+  return new Repo(path, config, settings, parent);
+}
+
+function exists(path: string): boolean {
+  // Not followed: a bare repository's objects may be dangling symlinks.
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function names(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
