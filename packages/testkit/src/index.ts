@@ -1,1 +1,9 @@
-export {};
+export * from './errors.ts';
+export * from './faulty-registry.ts';
+export * from './image-layout.ts';
+export * from './peers.ts';
+export * from './push.ts';
+export * from './registry.ts';
+export * from './run.ts';
+export * from './scratch.ts';
+export * from './tar-bytes.ts';
