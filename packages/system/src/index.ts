@@ -1,1 +1,5 @@
-export {};
+export * from './errors.ts';
+export { type FreeSpace, freeSpace, makeNode, renameNoReplace, syncFs } from './files.ts';
+export * from './locks.ts';
+export { type Capability, hasCapability, inUserNamespace } from './namespaces.ts';
+export * from './xattrs.ts';
