@@ -1,1 +1,14 @@
+export * from './documents.ts';
+export * from './errors.ts';
+export * from './media-types.ts';
+export * from './place.ts';
+export * from './platform.ts';
+export * from './reference.ts';
+export { type AuthFilesOptions, authFilePaths, createAuthFiles } from './registry/auth-files.ts';
+export * from './registry/client.ts';
+export type { ConnectionOptions } from './registry/connections.ts';
+export * from './registry/credentials.ts';
+export * from './registry/events.ts';
+export type { RetryOptions, TransportOptions } from './registry/transport.ts';
+export * from './resolve-image.ts';
 export type * from './types.ts';

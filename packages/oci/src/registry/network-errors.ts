@@ -1,0 +1,117 @@
+/** Turns what sockets, TLS and the HTTP parser say into known errors. */
+import { isKnownError, type KnownError } from '@cambium/base';
+import { ociError } from '../errors.ts';
+import { displayUrl } from './redact.ts';
+
+export interface NetworkProblem {
+  error: KnownError;
+  /** Whether the same request may succeed in a moment. */
+  transient: boolean;
+  /** Whether the peer may speak another protocol than the one tried. */
+  protocol: boolean;
+}
+
+/** Certificate failures of OpenSSL, as Node names them. */
+const UNTRUSTED =
+  /^(?:CERT_|CRL_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|ERR_TLS_CERT_ALTNAME|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
+const TLS_FAILED = /^(?:ERR_SSL_|ERR_TLS_|EPROTO)/;
+
+/** Returns the problem, or undefined when `error` is no failure of the network. Known errors are passed through as not transient. */
+export function networkProblem(error: unknown, url: URL): NetworkProblem | undefined {
+  if (isKnownError(error)) return undefined;
+  if (!(error instanceof Error)) return undefined;
+  const code = codeOf(error);
+  if (code === undefined) return undefined;
+  const where = displayUrl(url);
+  const host = url.host;
+  const data = { url: where, reason: code };
+  const lost = (message: string, transient: boolean, hint?: string): NetworkProblem => ({
+    error: ociError('OCI_REGISTRY_UNREACHABLE', message, { retryable: true, data, cause: error, ...(hint === undefined ? {} : { hint }) }),
+    transient,
+    protocol: false,
+  });
+
+  if (UNTRUSTED.test(code)) {
+    return {
+      error: ociError('OCI_TLS_UNTRUSTED', `Cannot trust ${host}: ${TRUST_REASONS[code] ?? code}`, {
+        hint: 'Name the certificate of its authority, or allow the registry as insecure if the network is trusted',
+        data,
+        cause: error,
+      }),
+      transient: false,
+      protocol: false,
+    };
+  }
+  if (TLS_FAILED.test(code)) {
+    return {
+      error: ociError('OCI_TLS_UNTRUSTED', `Cannot speak TLS with ${host}: ${code}`, {
+        hint: 'If the registry speaks plain HTTP, it must be allowed as insecure',
+        data,
+        cause: error,
+      }),
+      transient: false,
+      protocol: true,
+    };
+  }
+  switch (code) {
+    case 'ENOTFOUND':
+      return lost(`Cannot reach ${host}: no such host`, false, 'Check the name of the registry and the network');
+    case 'ECONNREFUSED':
+      return { ...lost(`Cannot reach ${host}: connection refused`, false, 'Check that the registry runs and that the port is right'), protocol: true };
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'ENETDOWN':
+    case 'EADDRNOTAVAIL':
+      return lost(`Cannot reach ${host}: no route`, false, 'Check the network');
+    case 'EAI_AGAIN':
+      return lost(`Cannot reach ${host}: its name cannot be looked up now`, true, 'Check the network');
+    case 'UND_ERR_CONNECT_TIMEOUT':
+    case 'ETIMEDOUT':
+      return timeout('it does not accept a connection');
+    case 'UND_ERR_HEADERS_TIMEOUT':
+      return timeout('it does not answer');
+    case 'UND_ERR_BODY_TIMEOUT':
+      return timeout('it stopped sending');
+    case 'ECONNRESET':
+    case 'EPIPE':
+    case 'ECONNABORTED':
+    case 'UND_ERR_SOCKET':
+    case 'UND_ERR_CLOSED':
+    case 'ERR_STREAM_PREMATURE_CLOSE':
+      return { ...lost(`Lost the connection to ${host}`, true), protocol: true };
+    default:
+      if (!code.startsWith('HPE_') && !code.startsWith('UND_ERR_RES') && code !== 'UND_ERR_HEADERS_OVERFLOW') return undefined;
+      return {
+        error: ociError('OCI_REGISTRY_ERROR', `Cannot understand the answer of ${where}: ${code}`, { data, cause: error }),
+        transient: false,
+        protocol: code.startsWith('HPE_'),
+      };
+  }
+
+  function timeout(reason: string): NetworkProblem {
+    return {
+      error: ociError('OCI_REGISTRY_TIMEOUT', `Gave up on ${host}: ${reason}`, { retryable: true, data, cause: error }),
+      transient: true,
+      protocol: false,
+    };
+  }
+}
+
+const TRUST_REASONS: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is signed by an unknown authority',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is signed by an unknown authority',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is signed by an unknown authority',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet; check the clock',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
+};
+
+/** Node wraps the attempts on several addresses in one error, undici some failures in another. */
+function codeOf(error: Error): string | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; depth++) {
+    if ('code' in at && typeof at.code === 'string' && at.code !== 'UND_ERR_UNKNOWN') return at.code;
+    at = at instanceof AggregateError ? at.errors[0] : at.cause;
+  }
+  return undefined;
+}
