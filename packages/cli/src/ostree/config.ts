@@ -1,0 +1,60 @@
+import { type KeyFile, writeRepoConfig } from '@cambium/ostree';
+import { OstreeFailure, UsageError, type Verb } from './verb.ts';
+
+const flags = { group: { kind: 'text', help: 'Group name' } } as const;
+
+export const command: Verb<typeof flags> = {
+  summary: 'Change repo configuration settings',
+  operands: [
+    { name: 'OPERATION', help: '' },
+    { name: 'KEY', help: '' },
+    { name: 'VALUE', help: '', optional: true },
+  ],
+  usage: '(get KEY|set KEY VALUE|unset KEY)',
+  flags,
+  examples: [{ command: 'cambium ostree config --repo=./repo set core.min-free-space-percent 1', explains: 'Change a setting' }],
+  async run(context, { values, operands }) {
+    const repo = await context.openRepo();
+    const [operation, name, value] = operands;
+    const { config } = repo;
+    if (operation === undefined) throw new UsageError('OPERATION must be specified');
+    switch (operation) {
+      case 'set': {
+        if (name === undefined || value === undefined) throw new OstreeFailure('KEY and VALUE must be specified');
+        const [group, key] = splitKey(values.group, name);
+        config.set(group, key, value);
+        await writeRepoConfig(repo, config);
+        return undefined;
+      }
+      case 'get': {
+        if (name === undefined) throw new OstreeFailure('KEY must be specified');
+        const [group, key] = splitKey(values.group, name);
+        context.ui.result(readKey(config, group, key));
+        return undefined;
+      }
+      case 'unset': {
+        if (name === undefined) throw new OstreeFailure('KEY must be specified');
+        const [group, key] = splitKey(values.group, name);
+        if (config.remove(group, key)) await writeRepoConfig(repo, config);
+        return undefined;
+      }
+      default:
+        throw new OstreeFailure(`Unknown operation ${operation}`);
+    }
+  },
+};
+
+/** The last dot parts group from key: groups may hold dots, as in `remote "a.b"`. */
+function splitKey(group: string | undefined, name: string): [group: string, key: string] {
+  if (group !== undefined) return [group, name];
+  const dot = name.lastIndexOf('.');
+  if (dot < 0) throw new OstreeFailure('Key must be of the form "sectionname.keyname"');
+  return [name.slice(0, dot), name.slice(dot + 1)];
+}
+
+function readKey(config: KeyFile, group: string, key: string): string {
+  if (!config.has(group)) throw new OstreeFailure(`Key file does not have group “${group}”`);
+  const value = config.string(group, key);
+  if (value === undefined) throw new OstreeFailure(`Key file does not have key “${key}” in group “${group}”`);
+  return value;
+}

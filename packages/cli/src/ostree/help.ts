@@ -1,0 +1,36 @@
+/** Help in the form of GLib's `GOptionContext`, as libostree's command prints it. */
+import { type Flags, type Group, isGroup } from '../command.ts';
+import { renderFlag, renderOperands } from '../help.ts';
+import { COMMON_FLAGS, REPO_FLAG, type Verb } from './verb.ts';
+
+const HELP_ROW: readonly [string, string] = ['-h, --help', 'Show help options'];
+/** GLib's distance from the longest name to its text. */
+const GAP = 5;
+
+/** Returns all flags of a verb in the order of its help. */
+export function flagsOfVerb(verb: Verb): Flags {
+  return { ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }), ...verb.flags, ...COMMON_FLAGS };
+}
+
+export function renderVerbHelp(name: string, verb: Verb): string {
+  const operands = renderOperands(verb);
+  return `Usage:\n  ostree ${name} [OPTION…]${operands === '' ? '' : ` ${operands}`}\n\n${verb.summary}\n\n${renderOptions([], flagRows(flagsOfVerb(verb)))}\n`;
+}
+
+export function renderOstreeHelp(group: Group): string {
+  const verbs = group.children.filter((child) => isGroup(child) || child.hidden !== true).map((child) => [child.name, child.summary] as const);
+  return `Usage:\n  ostree [OPTION…] COMMAND\n\n${renderOptions(verbs, flagRows(COMMON_FLAGS))}\n`;
+}
+
+function flagRows(flags: Flags): (readonly [string, string])[] {
+  return Object.entries(flags)
+    .filter(([, flag]) => flag.hidden !== true)
+    .map(([name, flag]) => [renderFlag(name, flag), flag.help]);
+}
+
+function renderOptions(verbs: readonly (readonly [string, string])[], flags: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...[HELP_ROW, ...verbs, ...flags].map(([name]) => name.length)) + GAP;
+  const row = ([name, text]: readonly [string, string]): string => `  ${name.padEnd(width)}${text}\n`;
+  const commands = verbs.length === 0 ? '' : `Builtin Commands:\n${verbs.map(row).join('')}\n`;
+  return `${commands}Help Options:\n${row(HELP_ROW)}\nApplication Options:\n${flags.map(row).join('')}`;
+}

@@ -1,0 +1,44 @@
+/** Which repository a verb works on, and libostree's words when there is none. */
+import { statSync } from 'node:fs';
+import { isKnownError } from '@cambium/base';
+import { Repo } from '@cambium/ostree';
+import { lookUp } from '../environment.ts';
+import type { Invocation } from '../main.ts';
+import type { Ui } from '../ui.ts';
+import { OstreeFailure, UsageError, type VerbContext } from './verb.ts';
+
+const SYSTEM_REPO = '/ostree/repo';
+
+export function createVerbContext(options: { ui: Ui; invocation: Invocation; repoPath: string | undefined }): VerbContext {
+  const { ui, invocation, repoPath } = options;
+  const locateRepo = (): string => {
+    if (repoPath !== undefined) return repoPath;
+    if (isDirectory('objects') && isFile('config')) return '.';
+    return lookUp(invocation.environment, ['OSTREE_REPO']) ?? SYSTEM_REPO;
+  };
+  return {
+    ui,
+    environment: invocation.environment,
+    signal: invocation.signal,
+    repoPath,
+    locateRepo,
+    openRepo: async () => {
+      const path = locateRepo();
+      try {
+        return await Repo.open(path);
+      } catch (error) {
+        if (!isKnownError(error, 'OSTREE_REPO_NOT_FOUND')) throw error;
+        if (repoPath === undefined) throw new UsageError('Command requires a --repo argument');
+        throw new OstreeFailure(`opening repo: opendir(${isDirectory(path) ? `${path}/objects` : path}): No such file or directory`, { cause: error });
+      }
+    },
+  };
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
