@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { type BuiltLayout, buildImageLayout, type CleanUp, type FaultRule, faultyRegistry, needsPeer, type Registry, run, scratch } from './index.ts';
+import { type BuiltLayout, buildImageLayout, type CleanUp, defer, type FaultRule, faultyRegistry, needsPeer, type Registry, run, scratch } from './index.ts';
 
 async function layoutOf(t: CleanUp): Promise<BuiltLayout> {
   return buildImageLayout(scratch(t), { images: [{ layers: [{ entries: [{ path: 'data', content: 'x'.repeat(5000) }], compression: 'none' }] }] });
@@ -10,7 +10,7 @@ async function layoutOf(t: CleanUp): Promise<BuiltLayout> {
 async function serve(t: CleanUp, rules: FaultRule[] = []): Promise<{ registry: Registry; blob: string; bytes: Buffer }> {
   const layout = await layoutOf(t);
   const registry = await faultyRegistry({ layouts: { 'app:1': layout }, rules });
-  t.after(() => registry.stop());
+  defer(t, () => registry.stop());
   const digest = layout.images[0]?.layers[0]?.digest ?? '';
   return { registry, blob: `${registry.url}/v2/app/blobs/${digest}`, bytes: readFileSync(layout.blobPath(digest)) };
 }
@@ -21,7 +21,7 @@ test('skopeo copies from it, also with a token', { skip: needsPeer('skopeo') }, 
   const layout = await layoutOf(t);
   for (const bearer of [undefined, {}, { users: { alice: 'pw' } }]) {
     const registry = await faultyRegistry({ layouts: { 'team/app:1': layout }, ...(bearer === undefined ? {} : { bearer }) });
-    t.after(() => registry.stop());
+    defer(t, () => registry.stop());
     const login = bearer?.users === undefined ? ['--src-no-creds'] : ['--src-creds', 'alice:pw'];
     const args = ['--insecure-policy', 'copy', '--src-tls-verify=false', ...login, `docker://${registry.host}/team/app:1`, `dir:${scratch(t)}/out`];
     await run('skopeo', args);

@@ -1,9 +1,9 @@
 /** Copies images with skopeo, so that what a registry holds was put there by someone else than us. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BuiltLayout } from './image-layout.ts';
 import { run } from './run.ts';
+import { scratchDirectory } from './scratch.ts';
 
 export interface CopyOptions {
   /** `user:password` for the destination. */
@@ -18,7 +18,7 @@ export interface CopyOptions {
  * @param reference where to: `HOST:PORT/NAME:TAG`, plain HTTP
  */
 export async function pushLayout(layout: BuiltLayout, reference: string, options: CopyOptions = {}): Promise<void> {
-  const work = mkdtempSync(join(tmpdir(), 'cambium-push-'));
+  const work = scratchDirectory('cambium-push-');
   try {
     await skopeoCopy(writeDirTransport(layout, join(work, 'image')), `docker://${reference}`, {
       ...options,
@@ -48,7 +48,7 @@ export function writeDirTransport(layout: BuiltLayout, directory: string): strin
 
 /** Copies between any two of skopeo's transports, under an accept-all policy of its own. */
 export async function skopeoCopy(from: string, to: string, options: CopyOptions = {}): Promise<void> {
-  const home = mkdtempSync(join(tmpdir(), 'cambium-skopeo-'));
+  const home = scratchDirectory('cambium-skopeo-');
   try {
     const policy = join(home, 'policy.json');
     writeFileSync(policy, JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { buildImageLayout, needsPeer, output, pushLayout, run, scratch, skopeoCopy, startRegistry, writeDirTransport } from './index.ts';
+import { buildImageLayout, defer, needsPeer, output, pushLayout, run, scratch, skopeoCopy, startRegistry, writeDirTransport } from './index.ts';
 
 const skip = needsPeer('docker-registry', 'skopeo', 'htpasswd');
 
@@ -15,7 +15,7 @@ test('skopeo pushes an index of two platforms to docker-registry and every reque
     })),
   });
   const registry = await startRegistry();
-  t.after(() => registry.stop());
+  defer(t, () => registry.stop());
   await pushLayout(layout, `${registry.host}/team/app:1`);
   assert.ok(registry.requests().some(({ method, path, sentBytes }) => method === 'PUT' && path === '/v2/team/app/manifests/1' && sentBytes > 0));
 
@@ -58,7 +58,7 @@ test('a registry with htpasswd refuses who does not log in', { skip }, async (t)
   const directory = scratch(t);
   const layout = await buildImageLayout(`${directory}/image`, { images: [{ layers: [{ entries: [{ path: 'x', content: 'x' }] }] }] });
   const registry = await startRegistry({ htpasswd: { alice: 'secret' } });
-  t.after(() => registry.stop());
+  defer(t, () => registry.stop());
   const reference = `${registry.host}/app:1`;
   await assert.rejects(pushLayout(layout, reference), { code: 'TESTKIT_COMMAND_FAILED' });
   await pushLayout(layout, reference, { credentials: 'alice:secret' });

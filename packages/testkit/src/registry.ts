@@ -1,14 +1,14 @@
 /** The real docker-registry on loopback, behind a proxy that counts: tests ask which blobs were fetched. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { testkitError } from './errors.ts';
 import { peer } from './peers.ts';
 import { output } from './run.ts';
+import { scratchDirectory } from './scratch.ts';
 
 export interface RegistryOptions {
   /** Users and their passwords: basic login is then needed for everything. */
@@ -46,9 +46,9 @@ export interface Registry {
 
 const READY_MS = 20_000;
 
-/** Starts docker-registry. The caller stops it: `t.after(() => registry.stop())`. */
+/** Starts docker-registry. The caller stops it: `defer(t, () => registry.stop())`. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
-  const work = mkdtempSync(join(tmpdir(), 'cambium-registry-'));
+  const work = scratchDirectory('cambium-registry-');
   const storage = options.directory ?? join(work, 'storage');
   mkdirSync(storage, { recursive: true });
   // A socket file instead of a port: nobody else can take it between choosing and listening.
