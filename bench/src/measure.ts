@@ -64,7 +64,14 @@ export async function compare(name: string, goal: string, ours: Step, peer: Step
     process.stderr.write(`${name}: ${i + 1}/${runs}\n`);
   }
   const ratios = theirs.map((run, i) => run.seconds / (mine[i] as Run).seconds);
-  return { name, goal, ours: medianRun(mine), peer: theirs.length === 0 ? undefined : medianRun(theirs), ratio: ratios.length === 0 ? undefined : median(ratios), runs };
+  return {
+    name,
+    goal,
+    ours: medianRun(mine),
+    peer: theirs.length === 0 ? undefined : medianRun(theirs),
+    ratio: ratios.length === 0 ? undefined : median(ratios),
+    runs,
+  };
 }
 
 function medianRun(runs: readonly Run[]): Run {

@@ -34,7 +34,15 @@ export async function benchOstree({ cambium, cache, scratch, runs }: BenchContex
     rmSync(repo(who), { recursive: true, force: true });
     await runOnce({ command: ['ostree', 'init', `--repo=${repo(who)}`, `--mode=${mode}`] });
   };
-  const commit = (tool: readonly string[], who: string): string[] => [...tool, 'commit', `--repo=${repo(who)}`, '-b', 'bench', '--timestamp=@1', `--tree=dir=${root}`];
+  const commit = (tool: readonly string[], who: string): string[] => [
+    ...tool,
+    'commit',
+    `--repo=${repo(who)}`,
+    '-b',
+    'bench',
+    '--timestamp=@1',
+    `--tree=dir=${root}`,
+  ];
 
   for (const [mode, goal] of [
     ['archive', '≥ 1.5×'],

@@ -23,7 +23,8 @@ export function writeSmallFiles(directory: string, count: number, seed = 2026010
   const random = seeded(seed);
   // Text is cut from one large block: what matters is that files differ and compress as code does.
   const words: string[] = [];
-  for (let i = 0; i < 200_000; i++) words.push(random() < 0.15 ? Math.floor(random() * 1e9).toString(36) : (WORDS[Math.floor(random() * WORDS.length)] as string));
+  for (let i = 0; i < 200_000; i++)
+    words.push(random() < 0.15 ? Math.floor(random() * 1e9).toString(36) : (WORDS[Math.floor(random() * WORDS.length)] as string));
   const text = Buffer.from(words.join(' '));
   for (let i = 0; i < count; i++) {
     const parent = join(directory, `d${Math.floor(i / 5000)}`, `s${Math.floor(i / 100)}`);

@@ -2,7 +2,7 @@
  * Image commits: one image's squashed root filesystem as an OSTree commit under a ref by its manifest digest,
  * with the documents that made it. Format: `docs/formats/layer-commits.md`.
  */
-import { type Checksum, type Digest, type DiffId, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
+import { type Checksum, type DiffId, type Digest, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import type { DocumentCache } from '@cambium/oci';
 import { type Metadata, MutableTree, type Repo, type Transaction, type TreeRoot } from '@cambium/ostree';
@@ -48,9 +48,23 @@ export function writeImageCommit(repo: Repo, transaction: Transaction, documents
     ['cambium.image.config', new Variant('ay', documents.config.bytes)],
     ['cambium.image.diffids', new Variant('as', documents.diffIds)],
     ['cambium.image.content-bytes', new Variant('t', contentBytes)],
-    ['cambium.image.skipped', new Variant('a(ss)', skipped.map(({ path, kind }) => [path, kind]))],
+    [
+      'cambium.image.skipped',
+      new Variant(
+        'a(ss)',
+        skipped.map(({ path, kind }) => [path, kind]),
+      ),
+    ],
   ];
-  const commit = transaction.writeCommit({ metadata, parent: undefined, related: [], subject: `image ${documents.manifest.digest}`, body: '', timestamp: 0n, root });
+  const commit = transaction.writeCommit({
+    metadata,
+    parent: undefined,
+    related: [],
+    subject: `image ${documents.manifest.digest}`,
+    body: '',
+    timestamp: 0n,
+    root,
+  });
   return { ...documents, commit, root, contentBytes, skipped };
 }
 
@@ -69,7 +83,10 @@ function readImageCommit(repo: Repo, checksum: Checksum): StoredImage | undefine
   return {
     commit: checksum,
     root: commit.root,
-    manifest: { digest: parseDigest(values.get('cambium.image.manifest-digest')?.value as string), bytes: values.get('cambium.image.manifest')?.value as Uint8Array },
+    manifest: {
+      digest: parseDigest(values.get('cambium.image.manifest-digest')?.value as string),
+      bytes: values.get('cambium.image.manifest')?.value as Uint8Array,
+    },
     config: { digest: parseDigest(values.get('cambium.image.config-digest')?.value as string), bytes: values.get('cambium.image.config')?.value as Uint8Array },
     diffIds: (values.get('cambium.image.diffids')?.value as string[]).map(parseDiffId),
     contentBytes: values.get('cambium.image.content-bytes')?.value as bigint,

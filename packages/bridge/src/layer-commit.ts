@@ -57,8 +57,20 @@ export function writeLayerCommit(transaction: Transaction, root: TreeRoot, facts
     ['cambium.layer.version', new Variant('u', FORMAT_VERSION)],
     ['cambium.layer.diffid', new Variant('s', facts.diffId)],
     ['cambium.layer.content-bytes', new Variant('t', facts.contentBytes)],
-    ['cambium.layer.skipped', new Variant('a(ss)', facts.skipped.map(({ path, kind }) => [path, kind]))],
-    ['cambium.layer.links', new Variant('a(ss)', facts.links.map(({ path, target }) => [path, target]))],
+    [
+      'cambium.layer.skipped',
+      new Variant(
+        'a(ss)',
+        facts.skipped.map(({ path, kind }) => [path, kind]),
+      ),
+    ],
+    [
+      'cambium.layer.links',
+      new Variant(
+        'a(ss)',
+        facts.links.map(({ path, target }) => [path, target]),
+      ),
+    ],
   ];
   const commit: Commit = { metadata, parent: undefined, related: [], subject: `layer ${facts.diffId}`, body: '', timestamp: 0n, root };
   return transaction.writeCommit(commit);

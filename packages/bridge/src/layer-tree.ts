@@ -1,8 +1,9 @@
 /**
  * Builds a layer's tree from its tar entries: names to checksums in memory, contents straight to the content writer.
  */
-import type { Checksum } from '@cambium/base';
+
 import type { TarEntry } from '@cambium/archive';
+import type { Checksum } from '@cambium/base';
 import type { Transaction, TreeRoot } from '@cambium/ostree';
 import { parseEntryPath, parseWhiteout, S_IFDIR } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
@@ -42,10 +43,14 @@ export class LayerTree {
       return parseEntryPath(raw);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${Buffer.from(raw.subarray(0, 300)).toString('latin1')}" of layer ${this.#layer}: ${why}`, {
-        cause,
-        hint: 'Names must be relative UTF-8 paths that stay inside the image; rebuild the image without this entry',
-      });
+      throw bridgeError(
+        'BRIDGE_LAYER_ENTRY_REFUSED',
+        `Cannot store entry "${Buffer.from(raw.subarray(0, 300)).toString('latin1')}" of layer ${this.#layer}: ${why}`,
+        {
+          cause,
+          hint: 'Names must be relative UTF-8 paths that stay inside the image; rebuild the image without this entry',
+        },
+      );
     }
   }
 
@@ -145,7 +150,10 @@ export class LayerTree {
       const name = path[i] as string;
       // Writing through a link that the archive itself made is how archives escape; no ordinary builder does it.
       if (directory.files.has(name)) {
-        throw bridgeError('BRIDGE_LAYER_PARENT_REFUSED', `Cannot store entry "${path.join('/')}" of layer ${this.#layer}: "${path.slice(0, i + 1).join('/')}" is not a directory in this layer`);
+        throw bridgeError(
+          'BRIDGE_LAYER_PARENT_REFUSED',
+          `Cannot store entry "${path.join('/')}" of layer ${this.#layer}: "${path.slice(0, i + 1).join('/')}" is not a directory in this layer`,
+        );
       }
       directory = this.#child(directory, name);
     }

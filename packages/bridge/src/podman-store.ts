@@ -4,7 +4,7 @@
  * Each image is one squashed layer with its original manifest and config, so that its original digests resolve.
  * Format: `docs/formats/podman-store.md`.
  */
-import { type Digest, type DiffId, isRecord, sha256Hex, splitDigest, stableJson } from '@cambium/base';
+import { type DiffId, type Digest, isRecord, sha256Hex, splitDigest, stableJson } from '@cambium/base';
 import { type FileHeader, MutableTree, type Transaction, type TreeRoot } from '@cambium/ostree';
 import { S_IFLNK, S_IFREG } from '@cambium/tree';
 import { DEFAULT_META } from './layer-commit.ts';
@@ -163,4 +163,3 @@ function createdOf(config: Uint8Array): string {
   const created = isRecord(value) ? value['created'] : undefined;
   return typeof created === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/.test(created) ? created : EPOCH;
 }
-

@@ -1,7 +1,7 @@
 /**
  * Which layer and image refs no packed app needs any more.
  */
-import type { Checksum, Digest, DiffId } from '@cambium/base';
+import type { Checksum, DiffId, Digest } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import type { Commit, Repo } from '@cambium/ostree';
 import { IMAGE_REF_PREFIX, imageRef } from './image-commit.ts';
@@ -21,7 +21,13 @@ export interface AppImage {
 }
 
 export function appImagesMetadata(images: readonly AppImage[]): readonly [string, Variant] {
-  return [IMAGES_KEY, new Variant(IMAGES_TYPE, images.map((image) => [image.reference, image.pinned, image.manifest, image.diffIds]))];
+  return [
+    IMAGES_KEY,
+    new Variant(
+      IMAGES_TYPE,
+      images.map((image) => [image.reference, image.pinned, image.manifest, image.diffIds]),
+    ),
+  ];
 }
 
 /** Returns the images of an app commit; none for other commits. */

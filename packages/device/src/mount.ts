@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { type Checksum, isRecord, parseJson } from '@cambium/base';
 import { checkout, type Repo } from '@cambium/ostree';
 import { deviceError } from './errors.ts';
-import { editStorageConf, type StorageConfFile } from './storage-conf-file.ts';
-import { addStore } from './storage-conf.ts';
 import { type Checkout, checkAppName, type DeviceState } from './state.ts';
 import { withStateLock } from './state-lock.ts';
+import { addStore } from './storage-conf.ts';
+import { editStorageConf, type StorageConfFile } from './storage-conf-file.ts';
 
 export interface MountOptions {
   state: DeviceState;
@@ -100,7 +100,9 @@ function readApp(repo: Repo, commit: Checksum): { app: string; images: Record<st
   const precompose = isRecord(value) ? value['precompose'] : undefined;
   const images = isRecord(precompose) ? precompose['images'] : undefined;
   if (!isRecord(precompose) || typeof precompose['app'] !== 'string' || precompose['version'] !== 0 || !isRecord(images)) {
-    throw deviceError('DEVICE_NOT_AN_APP', `Cannot mount commit ${commit}: it is not a packed app`, { hint: 'Apps are packed with: cambium pack BRANCH COMPOSE' });
+    throw deviceError('DEVICE_NOT_AN_APP', `Cannot mount commit ${commit}: it is not a packed app`, {
+      hint: 'Apps are packed with: cambium pack BRANCH COMPOSE',
+    });
   }
   const app = precompose['app'];
   if (app === '' || app === '.' || app === '..' || app === 'storage' || app.includes('/')) {

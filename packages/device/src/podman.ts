@@ -40,8 +40,10 @@ function runPodman(options: PodmanOptions, args: readonly string[], signal: Abor
     { env: options.environment, maxBuffer: 64 * 1024 * 1024, ...(signal === undefined ? {} : { signal }) },
     (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
-      else if (error.code === 'ENOENT') reject(deviceError('DEVICE_PODMAN_MISSING', 'Cannot ask podman for containers: podman is not installed', { cause: error }));
-      else reject(deviceError('DEVICE_PODMAN_FAILED', `Cannot ask podman for containers: ${stderr.trim().split('\n').at(-1) ?? error.message}`, { cause: error }));
+      else if (error.code === 'ENOENT')
+        reject(deviceError('DEVICE_PODMAN_MISSING', 'Cannot ask podman for containers: podman is not installed', { cause: error }));
+      else
+        reject(deviceError('DEVICE_PODMAN_FAILED', `Cannot ask podman for containers: ${stderr.trim().split('\n').at(-1) ?? error.message}`, { cause: error }));
     },
   );
   return promise;

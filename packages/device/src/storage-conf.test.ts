@@ -24,7 +24,7 @@ const CASES: [name: string, text: string][] = [
   ['an options table without the key', '[storage.options]\nsize = ""\n\n[storage.options.overlay]\nmountopt = "nodev"\n'],
   ['the distribution file', DEBIAN],
   ['a list on one line', '[storage.options]\nadditionalimagestores = ["/a", "/b"] # ours\n'],
-  ['a list over lines', "[storage.options]\nadditionalimagestores = [\n  '/a', # one\n  \"/b\"\n]\n"],
+  ['a list over lines', '[storage.options]\nadditionalimagestores = [\n  \'/a\', # one\n  "/b"\n]\n'],
   ['no line break at the end', '[storage]\ndriver = "overlay"\n[storage.options]'],
 ];
 
@@ -49,14 +49,19 @@ test('removing what is not listed changes nothing', () => {
 test('any set of stores survives additions and removals in any order', () => {
   const path = fc.stringMatching(/^\/[a-z0-9._-]{1,12}$/);
   fc.assert(
-    fc.property(fc.uniqueArray(path, { maxLength: 6 }), fc.uniqueArray(path, { maxLength: 6 }), fc.constantFrom(...CASES.map(([, text]) => text)), (adds, removes, start) => {
-      let text = start;
-      for (const store of adds) text = addStore(text, store);
-      for (const store of removes) text = removeStore(text, store);
-      const expected = new Set([...listStores(start), ...adds]);
-      for (const store of removes) expected.delete(store);
-      assert.deepEqual(new Set(listStores(text)), expected);
-    }),
+    fc.property(
+      fc.uniqueArray(path, { maxLength: 6 }),
+      fc.uniqueArray(path, { maxLength: 6 }),
+      fc.constantFrom(...CASES.map(([, text]) => text)),
+      (adds, removes, start) => {
+        let text = start;
+        for (const store of adds) text = addStore(text, store);
+        for (const store of removes) text = removeStore(text, store);
+        const expected = new Set([...listStores(start), ...adds]);
+        for (const store of removes) expected.delete(store);
+        assert.deepEqual(new Set(listStores(text)), expected);
+      },
+    ),
   );
 });
 

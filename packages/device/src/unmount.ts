@@ -28,7 +28,9 @@ export async function unmountApp(name: string, options: UnmountOptions & { force
   return withStateLock(state, options.signal, async () => {
     const mine = state.checkouts().filter((checkout) => checkout.name === name);
     if (state.mounted(name) === undefined && mine.length === 0) {
-      throw deviceError('DEVICE_APP_UNKNOWN', `Cannot unmount "${name}": no such app is mounted`, { hint: `Mounted: ${state.mountedApps().join(', ') || 'nothing'}` });
+      throw deviceError('DEVICE_APP_UNKNOWN', `Cannot unmount "${name}": no such app is mounted`, {
+        hint: `Mounted: ${state.mountedApps().join(', ') || 'nothing'}`,
+      });
     }
     if (options.force !== true) {
       const others = state.checkouts().filter((checkout) => checkout.name !== name);

@@ -1,0 +1,37 @@
+/**
+ * `npm run bench [ostree|pack] [--runs N]`: Cambium beside its peers on the same work, in one run.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { peer } from '@cambium/testkit';
+import { type Comparison, table } from './measure.ts';
+import { type BenchContext, benchOstree } from './ostree.ts';
+import { benchPack } from './pack.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string', default: '3' } } });
+const cache = join(root, '.cache');
+mkdirSync(cache, { recursive: true });
+const scratch = mkdtempSync(join(cache, 'bench-'));
+const context: BenchContext = { cambium: [process.execPath, join(root, 'packages/cli/bin/cambium.js')], cache, scratch, runs: Number(values.runs) };
+const parts: Record<string, (context: BenchContext) => Promise<Comparison[]>> = { pack: benchPack, ostree: benchOstree };
+
+try {
+  const rows: Comparison[] = [];
+  for (const [name, part] of Object.entries(parts)) {
+    if (positionals.length === 0 || positionals.includes(name)) rows.push(...(await part(context)));
+  }
+  const cpu = cpus();
+  const version = (name: string): string => peer(name)?.version ?? `no ${name}`;
+  const { version: cambium } = JSON.parse(readFileSync(join(root, 'packages/cli/package.json'), 'utf8')) as { version: string };
+  process.stdout.write(`${table(rows)}\n\n`);
+  process.stdout.write(`Medians of ${values.runs} pairs; ratio = median of the pairs' ratios; peak = largest resident set of any run's largest process.\n`);
+  process.stdout.write(
+    `cambium ${cambium}, Node ${process.version}, ${version('ostree')}, ${version('podman')}; ${cpu.length} × ${cpu[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB\n`,
+  );
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
