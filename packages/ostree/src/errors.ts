@@ -2,6 +2,11 @@
 import { defineErrors, type ErrorFactory } from '@cambium/base';
 
 export type OstreeErrorCode =
+  | 'OSTREE_BINDING_MISMATCH'
+  | 'OSTREE_CHECKOUT_EXISTS'
+  | 'OSTREE_CHECKOUT_HARDLINK'
+  | 'OSTREE_COMMIT_INVALID'
+  | 'OSTREE_COMMIT_IN_USE'
   | 'OSTREE_CONFIG_INVALID'
   | 'OSTREE_CONTENT_SIZE'
   | 'OSTREE_FILE_UNSUPPORTED'
@@ -9,15 +14,28 @@ export type OstreeErrorCode =
   | 'OSTREE_OBJECT_CORRUPT'
   | 'OSTREE_OBJECT_MISSING'
   | 'OSTREE_OBJECT_TOO_LARGE'
+  | 'OSTREE_PATH_NOT_DIRECTORY'
+  | 'OSTREE_PATH_NOT_FOUND'
   | 'OSTREE_REF_AMBIGUOUS'
   | 'OSTREE_REF_CONFLICT'
   | 'OSTREE_REF_INVALID'
   | 'OSTREE_REF_NOT_FOUND'
   | 'OSTREE_REPO_NOT_FOUND'
   | 'OSTREE_REPO_READ_ONLY'
-  | 'OSTREE_REPO_UNSUPPORTED';
+  | 'OSTREE_REPO_UNSUPPORTED'
+  | 'OSTREE_SIGNATURE_EXISTS'
+  | 'OSTREE_SIGNATURE_INVALID'
+  | 'OSTREE_SIGNATURE_MISSING';
 
 export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErrorCode>({
+  OSTREE_BINDING_MISMATCH: { kind: 'integrity', meaning: 'A commit is not bound to the ref or collection under which it was found.' },
+  OSTREE_CHECKOUT_EXISTS: { kind: 'exists', meaning: 'Something is in the way of a checkout, and its rules do not allow to replace or merge it.' },
+  OSTREE_CHECKOUT_HARDLINK: {
+    kind: 'usage',
+    meaning: "Hard links were required where the repository's and the checkout's modes, or other options, exclude them.",
+  },
+  OSTREE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit holds a value that cannot be shown or used, such as a time outside the calendar.' },
+  OSTREE_COMMIT_IN_USE: { kind: 'busy', meaning: 'A commit cannot be deleted because a ref points at it.' },
   OSTREE_CONFIG_INVALID: { kind: 'input', meaning: "A repository's config file, or a value in it, cannot be understood." },
   OSTREE_CONTENT_SIZE: { kind: 'integrity', meaning: 'Content is longer or shorter than was announced.' },
   OSTREE_FILE_UNSUPPORTED: {
@@ -28,6 +46,8 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_OBJECT_CORRUPT: { kind: 'integrity', meaning: 'An object does not have the checksum that names it, or is not of its format.' },
   OSTREE_OBJECT_MISSING: { kind: 'not-found', meaning: 'An object that a commit or tree refers to is not in the repository.' },
   OSTREE_OBJECT_TOO_LARGE: { kind: 'input', meaning: 'An object is larger than the limit for its kind or than the caller allows.' },
+  OSTREE_PATH_NOT_DIRECTORY: { kind: 'input', meaning: 'A path inside a commit goes through something that is not a directory.' },
+  OSTREE_PATH_NOT_FOUND: { kind: 'not-found', meaning: 'Nothing stands at a path inside a commit, or at a path named for the operation.' },
   OSTREE_REF_AMBIGUOUS: { kind: 'usage', meaning: 'An abbreviated checksum fits more than one commit.' },
   OSTREE_REF_CONFLICT: { kind: 'exists', meaning: 'A ref cannot be written because another one is its directory, or stands below it.' },
   OSTREE_REF_INVALID: { kind: 'usage', meaning: 'A text is not a ref, refspec or revision.' },
@@ -35,4 +55,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_REPO_NOT_FOUND: { kind: 'not-found', meaning: 'There is no OSTree repository at a path.' },
   OSTREE_REPO_READ_ONLY: { kind: 'denied', meaning: 'The repository cannot be written by this process.' },
   OSTREE_REPO_UNSUPPORTED: { kind: 'environment', meaning: 'The repository is of a version or mode that cannot be read or written here.' },
+  OSTREE_SIGNATURE_EXISTS: { kind: 'exists', meaning: 'A commit is already signed with this key.' },
+  OSTREE_SIGNATURE_INVALID: { kind: 'integrity', meaning: 'None of the signatures of a commit is valid and by a trusted key.' },
+  OSTREE_SIGNATURE_MISSING: { kind: 'integrity', meaning: 'A commit has no signature where one is required.' },
 });
