@@ -77,20 +77,24 @@ export function findImageCommit(repo: Repo, manifest: Digest): StoredImage | und
 function readImageCommit(repo: Repo, checksum: Checksum): StoredImage | undefined {
   const commit = repo.readCommit(checksum);
   const values = new Map(commit.metadata);
-  const version = values.get('cambium.image.version');
-  if (version?.type !== 'u') throw bridgeError('BRIDGE_IMAGE_COMMIT_INVALID', `Cannot use commit ${checksum}: not an image commit`);
-  if (version.value !== FORMAT_VERSION) return undefined;
+  const value = (key: string, type: string): unknown => {
+    const variant = values.get(`cambium.image.${key}`);
+    if (variant?.type !== type) {
+      throw bridgeError('BRIDGE_IMAGE_COMMIT_INVALID', `Cannot use commit ${checksum}: not an image commit, it has no ${key}`, {
+        hint: `Delete its ref below ${IMAGE_REF_PREFIX}; the image is then made again`,
+      });
+    }
+    return variant.value;
+  };
+  if (value('version', 'u') !== FORMAT_VERSION) return undefined;
   return {
     commit: checksum,
     root: commit.root,
-    manifest: {
-      digest: parseDigest(values.get('cambium.image.manifest-digest')?.value as string),
-      bytes: values.get('cambium.image.manifest')?.value as Uint8Array,
-    },
-    config: { digest: parseDigest(values.get('cambium.image.config-digest')?.value as string), bytes: values.get('cambium.image.config')?.value as Uint8Array },
-    diffIds: (values.get('cambium.image.diffids')?.value as string[]).map(parseDiffId),
-    contentBytes: values.get('cambium.image.content-bytes')?.value as bigint,
-    skipped: (values.get('cambium.image.skipped')?.value as [string, string][]).map(([path, kind]) => ({ path, kind })),
+    manifest: { digest: parseDigest(value('manifest-digest', 's') as string), bytes: value('manifest', 'ay') as Uint8Array },
+    config: { digest: parseDigest(value('config-digest', 's') as string), bytes: value('config', 'ay') as Uint8Array },
+    diffIds: (value('diffids', 'as') as string[]).map(parseDiffId),
+    contentBytes: value('content-bytes', 't') as bigint,
+    skipped: (value('skipped', 'a(ss)') as [string, string][]).map(([path, kind]) => ({ path, kind })),
   };
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { decompress, detectCompression, type TarEntry, TarParser } from '@cambium/archive';
 import { type Bytes, type Checksum, concat, type DiffId, decodeUtf8, splitDigest } from '@cambium/base';
-import type { ContentStream, ContentWriter, Transaction } from '@cambium/ostree';
+import type { ContentWriter, FileHeader, Transaction } from '@cambium/ostree';
 import { S_IFLNK, S_IFREG, type Xattr } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { type LayerCommit, WHITEOUT_HEADER, writeLayerCommit } from './layer-commit.ts';
@@ -15,6 +15,8 @@ import { directoryMode, LayerTree } from './layer-tree.ts';
 const WHOLE_FILE_BYTES = 256 * 1024;
 /** The largest layer accepted; real ones stay far below. */
 export const MAX_LAYER_BYTES: number = 128 * 1024 ** 3;
+
+const NOTHING = new Uint8Array(0);
 
 export interface LayerInput {
   diffId: DiffId;
@@ -37,7 +39,7 @@ export interface ImportedLayer {
  */
 export async function importLayer(transaction: Transaction, input: LayerInput, signal?: AbortSignal): Promise<ImportedLayer> {
   const content = transaction.content();
-  const whiteout = content.add(WHITEOUT_HEADER, new Uint8Array(0));
+  const whiteout = content.add(WHITEOUT_HEADER, NOTHING);
   const flushed = content.flush();
   const tree = new LayerTree(transaction, input.diffId, await whiteout);
   await flushed;
@@ -103,15 +105,20 @@ async function* uncompressed(input: LayerInput, signal: AbortSignal | undefined)
   yield* decompress(whole, detectCompression(start), { limitBytes: input.limitBytes ?? MAX_LAYER_BYTES, ...(signal === undefined ? {} : { signal }) });
 }
 
+/** Where the bytes of the entry at hand go. */
+interface EntryBody {
+  data(chunk: Uint8Array): void;
+  end(): void;
+  abort(): void;
+}
+
 /** Takes what the tar parser finds and hands it on. */
 class EntryReceiver {
   readonly #transaction: Transaction;
   readonly #content: ContentWriter;
   readonly #tree: LayerTree;
   readonly #layer: string;
-  #pieces: Uint8Array[] = [];
-  #stream: ContentStream | undefined;
-  #finish: ((content: Uint8Array) => void) | undefined;
+  #body: EntryBody | undefined;
   entries = 0;
   contentBytes = 0;
 
@@ -127,60 +134,76 @@ class EntryReceiver {
     const path = this.#tree.path(entry.path);
     switch (entry.type) {
       case 'directory':
-        return this.#tree.addDirectory(path, entry, (found) =>
+        this.#tree.addDirectory(path, entry, (found) =>
           this.#transaction.writeDirMeta({ uid: found.uid, gid: found.gid, mode: directoryMode(found), xattrs: storedXattrs(found) }),
         );
-      case 'symlink': {
-        const target = decodeUtf8(entry.linkPath);
-        if (target === undefined || target === '') {
-          throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store link "${path.join('/')}" of layer ${this.#layer}: its target is not UTF-8 text`);
-        }
-        const header = { uid: entry.uid, gid: entry.gid, mode: S_IFLNK | 0o777, target, xattrs: storedXattrs(entry) };
-        this.#tree.addFile(path, () => this.#content.add(header, new Uint8Array(0)));
-        return;
-      }
+        break;
+      case 'symlink':
+        this.#symlink(path, entry);
+        break;
       case 'hardlink':
-        return this.#tree.addHardLink(path, this.#tree.path(entry.linkPath));
+        this.#tree.addHardLink(path, this.#tree.path(entry.linkPath));
+        break;
       case 'file':
-        return this.#file(path, entry);
+        this.#file(path, entry);
+        break;
       default:
-        return this.#tree.skip(path, entry.type);
+        this.#tree.skip(path, entry.type);
     }
   }
 
   data(chunk: Uint8Array): void {
-    if (this.#stream !== undefined) this.#stream.write(chunk);
-    else if (this.#finish !== undefined) this.#pieces.push(chunk.slice());
+    this.#body?.data(chunk);
   }
 
   entryEnd(): void {
-    const [first] = this.#pieces;
-    this.#finish?.(this.#pieces.length === 1 && first !== undefined ? first : concat(this.#pieces));
-    this.#finish = undefined;
-    this.#pieces = [];
-    this.#stream = undefined;
+    this.#body?.end();
+    this.#body = undefined;
   }
 
   abort(): void {
-    this.#stream?.abort();
+    this.#body?.abort();
+  }
+
+  #symlink(path: string[], entry: TarEntry): void {
+    const target = decodeUtf8(entry.linkPath);
+    if (target === undefined || target === '') {
+      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store link "${path.join('/')}" of layer ${this.#layer}: its target is not UTF-8 text`);
+    }
+    const header = { uid: entry.uid, gid: entry.gid, mode: S_IFLNK | 0o777, target, xattrs: storedXattrs(entry) };
+    this.#tree.addFile(path, () => this.#content.add(header, NOTHING));
   }
 
   #file(path: string[], entry: TarEntry): void {
     const header = { uid: entry.uid, gid: entry.gid, mode: S_IFREG | (entry.mode & 0o7777), target: '', xattrs: storedXattrs(entry) };
-    if (entry.size > WHOLE_FILE_BYTES) {
-      const stream = this.#content.begin(header, entry.size);
-      const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
-      if (!this.#tree.addFile(path, () => promise)) {
-        stream.abort();
-        return;
-      }
-      this.#stream = stream;
-      this.#finish = () => stream.end().then(resolve, reject);
-    } else {
-      const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
-      if (this.#tree.addFile(path, () => promise)) this.#finish = (content) => this.#content.add(header, content).then(resolve, reject);
-    }
+    const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
+    if (!this.#tree.addFile(path, () => promise)) return;
     this.contentBytes += entry.size;
+    this.#body = entry.size > WHOLE_FILE_BYTES ? this.#inPieces(header, entry.size, resolve, reject) : this.#whole(header, entry.size, resolve, reject);
+  }
+
+  #inPieces(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {
+    const stream = this.#content.begin(header, size);
+    return { data: (chunk) => stream.write(chunk), end: () => stream.end().then(resolve, reject), abort: () => stream.abort() };
+  }
+
+  #whole(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {
+    let pieces: Uint8Array[] | undefined = [];
+    const add = (content: Uint8Array): void => {
+      pieces = undefined;
+      this.#content.add(header, content).then(resolve, reject);
+    };
+    return {
+      data(chunk) {
+        // Most files lie within one chunk and need no copy of their own: the writer makes one.
+        if (chunk.byteLength === size) add(chunk);
+        else pieces?.push(chunk.slice());
+      },
+      end() {
+        if (pieces !== undefined) add(concat(pieces));
+      },
+      abort() {},
+    };
   }
 }
 

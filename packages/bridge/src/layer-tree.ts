@@ -56,7 +56,10 @@ export class LayerTree {
 
   addDirectory(path: readonly string[], entry: TarEntry, meta: (entry: TarEntry) => Checksum): void {
     const name = path.at(-1);
-    if (name !== undefined && parseWhiteout(name) !== undefined) return this.#addWhiteout(path);
+    if (name !== undefined && parseWhiteout(name) !== undefined) {
+      this.#addWhiteout(path);
+      return;
+    }
     let directory = this.#root;
     if (name !== undefined) {
       const parent = this.#parent(path);
@@ -86,7 +89,10 @@ export class LayerTree {
   addHardLink(path: readonly string[], target: readonly string[]): void {
     const name = this.#nameOf(path);
     const parent = this.#parent(path);
-    if (parseWhiteout(name) !== undefined) return this.#addWhiteout(path);
+    if (parseWhiteout(name) !== undefined) {
+      this.#addWhiteout(path);
+      return;
+    }
     const found = this.#find(target);
     this.#forget(parent, path, name, false);
     if (found === undefined) this.#links.set(path.join('/'), target.join('/'));

@@ -160,6 +160,6 @@ export function bigDataName(key: string): string {
 
 function createdOf(config: Uint8Array): string {
   const value: unknown = JSON.parse(new TextDecoder().decode(config));
-  const created = isRecord(value) ? value['created'] : undefined;
+  const created = isRecord(value) ? value.created : undefined;
   return typeof created === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/.test(created) ? created : EPOCH;
 }

@@ -97,14 +97,14 @@ function readApp(repo: Repo, commit: Checksum): { app: string; images: Record<st
   } catch {
     value = undefined;
   }
-  const precompose = isRecord(value) ? value['precompose'] : undefined;
-  const images = isRecord(precompose) ? precompose['images'] : undefined;
-  if (!isRecord(precompose) || typeof precompose['app'] !== 'string' || precompose['version'] !== 0 || !isRecord(images)) {
+  const precompose = isRecord(value) ? value.precompose : undefined;
+  const images = isRecord(precompose) ? precompose.images : undefined;
+  if (!isRecord(precompose) || typeof precompose.app !== 'string' || precompose.version !== 0 || !isRecord(images)) {
     throw deviceError('DEVICE_NOT_AN_APP', `Cannot mount commit ${commit}: it is not a packed app`, {
       hint: 'Apps are packed with: cambium pack BRANCH COMPOSE',
     });
   }
-  const app = precompose['app'];
+  const app = precompose.app;
   if (app === '' || app === '.' || app === '..' || app === 'storage' || app.includes('/')) {
     throw deviceError('DEVICE_NOT_AN_APP', `Cannot mount commit ${commit}: "${app}" cannot be the name of an app directory`);
   }

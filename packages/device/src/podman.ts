@@ -26,9 +26,9 @@ export async function listContainers(options: PodmanOptions, signal?: AbortSigna
   const containers = text.trim() === '' ? [] : parseJson(text, 'the list of containers from podman');
   if (!Array.isArray(containers)) throw deviceError('DEVICE_PODMAN_FAILED', 'Cannot read the list of containers from podman: not a list');
   return containers.filter(isRecord).map((container) => ({
-    id: String(container['Id'] ?? ''),
-    name: Array.isArray(container['Names']) ? String(container['Names'][0] ?? '') : '',
-    imageId: String(container['ImageID'] ?? ''),
+    id: String(container.Id ?? ''),
+    name: Array.isArray(container.Names) ? String(container.Names[0] ?? '') : '',
+    imageId: String(container.ImageID ?? ''),
   }));
 }
 

@@ -103,7 +103,7 @@ export function imagesInStore(store: string): string[] {
   const path = join(store, 'overlay-images', 'images.json');
   const records = parseJson(readFileSync(path), path);
   if (!Array.isArray(records)) return [];
-  return records.flatMap((record) => (isRecord(record) && typeof record['id'] === 'string' ? [record['id']] : []));
+  return records.flatMap((record) => (isRecord(record) && typeof record.id === 'string' ? [record.id] : []));
 }
 
 export function isAppName(name: string): boolean {
