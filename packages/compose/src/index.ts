@@ -1,1 +1,10 @@
-export {};
+export * from './env-file.ts';
+export * from './errors.ts';
+export * from './find-files.ts';
+export * from './interpolate.ts';
+export { type LoadOptions, loadProject } from './load.ts';
+export { type Path, pathText } from './path.ts';
+export * from './print-model.ts';
+export * from './project-name.ts';
+export { type ResolveOptions, resolvedModel } from './resolved-model.ts';
+export * from './types.ts';
