@@ -1,6 +1,7 @@
 export * from './documents.ts';
 export * from './errors.ts';
 export * from './media-types.ts';
+export * from './open-image.ts';
 export * from './place.ts';
 export * from './platform.ts';
 export * from './reference.ts';
