@@ -41,14 +41,30 @@ export function readStoredFile(store: ContentStore, path: string, checksum: Chec
 /** Returns header and whole content, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_OBJECT_TOO_LARGE */
 export function readWholeFile(store: ContentStore, path: string, checksum: Checksum, limitBytes: number): { header: FileHeader; content: Uint8Array } {
   return missingIsKnown(checksum, () => {
-    const stored = readStoredFile(store, path, checksum);
+    const whole = store.mode === 'archive' ? readSmallFilez(path, checksum) : undefined;
+    const stored = whole?.stored ?? readStoredFile(store, path, checksum);
     if (stored.sizeBytes > limitBytes) {
       throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read file object ${checksum}: ${stored.sizeBytes} bytes, over the limit of ${limitBytes}`);
     }
-    const content = contentOf(store, path, checksum, stored);
+    const content = contentOf(store, path, checksum, stored, whole?.bytes);
     if (fileChecksum(stored.header, content) !== checksum) throw mismatch(checksum);
     return { header: stored.header, content };
   });
+}
+
+/** Reads an archived object in one go when it is small enough on disk: nearly all are, and each call on a file costs more than its bytes. */
+function readSmallFilez(path: string, checksum: Checksum): { stored: StoredFile; bytes: Buffer } | undefined {
+  const fd = openSync(path, NOFOLLOW_READ);
+  try {
+    const { size } = fstatSync(fd);
+    if (size > WHOLE_BYTES) return undefined;
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    for (let read = 1; read > 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);
+    return { stored: parseFilezHeader(bytes.subarray(0, at), `file object ${checksum}`), bytes: bytes.subarray(0, at) };
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Streams the content; the verdict comes at the end. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
@@ -86,19 +102,24 @@ export async function* streamFile(store: ContentStore, path: string, checksum: C
   if (seen !== stored.sizeBytes || hash.digest('hex') !== checksum) throw mismatch(checksum);
 }
 
-function contentOf(store: ContentStore, path: string, checksum: Checksum, stored: StoredFile): Uint8Array {
+function contentOf(store: ContentStore, path: string, checksum: Checksum, stored: StoredFile, read?: Buffer): Uint8Array {
   if (isSymlink(stored.header)) return new Uint8Array(0);
-  const bytes = readFileSync(path);
+  const bytes = read ?? readFileSync(path);
   if (store.mode !== 'archive') return bytes;
   try {
     // One byte of room more than claimed, so that a longer stream is noticed and not only cut.
-    const content = inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: stored.sizeBytes + 1 });
+    const content = inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: stored.sizeBytes + 1, chunkSize: outputChunk(stored.sizeBytes) });
     if (content.byteLength !== stored.sizeBytes) throw mismatch(checksum);
     return content;
   } catch (cause) {
     if (isZlibError(cause)) throw corruptDeflate(checksum, cause);
     throw cause;
   }
+}
+
+/** Room for the content in one buffer: zlib's own choice is 16 KiB for every small file, and its garbage adds up. */
+function outputChunk(sizeBytes: number): number {
+  return Math.min(Math.max(sizeBytes + 1, 64), CHUNK_BYTES);
 }
 
 function readFilez(path: string, checksum: Checksum): StoredFile {

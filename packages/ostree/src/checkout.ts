@@ -1,0 +1,391 @@
+/**
+ * Checking a commit out into a directory. Semantics: `ostree checkout`, libostree 2022.7.
+ *
+ * One thing is stricter than libostree: below the destination symlinks are never followed. A union over a tree in which
+ * `lib` is a link stops with OSTREE_CHECKOUT_EXISTS instead of writing to wherever the link leads. Paths are safe only
+ * while nobody else can write to the destination.
+ */
+import { chmodSync, closeSync, constants, lchownSync, lstatSync, mkdirSync, openSync, readdirSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { type Checksum, createPool, decodeUtf8, errnoOf, type Pool, systemError } from '@cambium/base';
+import { setXattr, syncFs } from '@cambium/system';
+import { S_IFLNK, S_IFMT } from '@cambium/tree';
+import { canHardlink, type FileBatch, type FileCounts, FilePlacer, type FilePolicy, NO_COUNTS, OPAQUE_WHITEOUT, WHITEOUT_PREFIX } from './checkout-files.ts';
+import { ostreeError } from './errors.ts';
+import { findPath, splitPath, type TreeNode } from './lookup.ts';
+import type { Repo } from './repo.ts';
+import type { DirMeta, DirTree, TreeRoot } from './types.ts';
+
+export interface CheckoutOptions {
+  /** Directory to make; its parent exists. */
+  destination: string;
+  /** Keep the current owner and set no xattrs; without it owners are restored, which needs privilege. Repositories of mode bare-user-only force it. */
+  userMode?: boolean;
+  /**
+   * What to do about what is there: `none` fails, also when the destination exists; `union` replaces files and merges directories;
+   * `union-add` keeps files; `union-identical` accepts only equal ones, and needs `requireHardlinks`.
+   */
+  overwrite?: FilePolicy['overwrite'];
+  /** Fail where a file would have to be copied (empty ones always are). */
+  requireHardlinks?: boolean;
+  forceCopy?: boolean;
+  /** Cut the mode of directories to 0775. */
+  bareUserOnlyDirs?: boolean;
+  /** `.wh.NAME` removes NAME, `.wh..wh..opq` empties its directory; in a union files and directories replace each other. */
+  whiteouts?: boolean;
+  /** `.ostree-wh.NAME` becomes the device 0:0 called NAME. Needs privilege. */
+  passthroughWhiteouts?: boolean;
+  /** A directory, or one file or symlink, of the commit instead of its root. */
+  subpath?: string;
+  /** Do nothing when `subpath` does not exist. */
+  allowNoent?: boolean;
+  /** Paths from the destination, as `/a/file` and `/a/directory/`, left out with what is below. */
+  skipList?: ReadonlySet<string>;
+  /** Do not use, or fill, the cache of uncompressed objects of an archive repository. */
+  disableCache?: boolean;
+  /** Flush everything to disk before returning. */
+  fsync?: boolean;
+  /** Worker threads for the files: by default as many as there are processors, none for small trees. 0 does all in this thread. */
+  workers?: number;
+}
+
+export interface CheckoutResult extends FileCounts {
+  directories: number;
+}
+
+/** Batches of about this many files travel to a worker at a time. */
+const BATCH_FILES = 512;
+/** Trees with fewer files than this are not worth the start of a thread. */
+const WORKER_FILES = 3000;
+/** Batches under way per worker: bounds memory, keeps workers busy. */
+const BATCHES_PER_WORKER = 4;
+
+/**
+ * Checks out a commit.
+ *
+ * @throws OSTREE_CHECKOUT_EXISTS OSTREE_CHECKOUT_HARDLINK OSTREE_PATH_NOT_FOUND OSTREE_PATH_NOT_DIRECTORY OSTREE_OBJECT_MISSING
+ *   OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE
+ */
+export async function checkout(repo: Repo, commit: Checksum, options: CheckoutOptions, signal?: AbortSignal): Promise<CheckoutResult> {
+  const result: CheckoutResult = { ...NO_COUNTS, directories: 0 };
+  const policy = policyOf(repo, options);
+  const node = nodeOf(repo, repo.readCommit(commit).root, options);
+  if (node === undefined) return result;
+  const destination = resolve(options.destination);
+  const placing = new Placing(repo, policy, options.workers, result, signal);
+  try {
+    if (node.kind === 'file') await checkoutFile(repo, policy, node.checksum, destination, options, result);
+    else await new Walk(repo, policy, options, placing, result).run(node, destination);
+    if (options.fsync === true) syncDestination(destination);
+  } catch (error) {
+    throw systemError(error, `Cannot check out to "${destination}"`) ?? error;
+  } finally {
+    await placing.close();
+  }
+  return result;
+}
+
+/** One record of `--from-file`. */
+export interface CheckoutRecord {
+  rev: string;
+  subpath: string;
+}
+
+/** Returns the records `REV NUL SUBPATH NUL …` of `ostree checkout --from-file`; an incomplete one at the end is dropped, as libostree does. */
+export function parseCheckoutRecords(bytes: Uint8Array): CheckoutRecord[] {
+  const fields: string[] = [];
+  let start = 0;
+  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
+    const text = decodeUtf8(bytes.subarray(start, end));
+    if (text === undefined) throw ostreeError('OSTREE_REF_INVALID', 'Cannot read checkout records: not UTF-8');
+    fields.push(text);
+    start = end + 1;
+  }
+  const records: CheckoutRecord[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) records.push({ rev: fields[i] as string, subpath: fields[i + 1] as string });
+  return records;
+}
+
+/** Returns the paths of a skip list: one per line, empty lines ignored. */
+export function parseSkipList(text: string): Set<string> {
+  return new Set(text.split('\n').filter((line) => line !== ''));
+}
+
+function policyOf(repo: Repo, options: CheckoutOptions): FilePolicy {
+  const userMode = options.userMode === true || repo.mode === 'bare-user-only';
+  const { overwrite = 'none', requireHardlinks = false, forceCopy = false } = options;
+  if (overwrite === 'union-identical' && !requireHardlinks) {
+    throw ostreeError('OSTREE_CHECKOUT_HARDLINK', '--union-identical requires --require-hardlinks');
+  }
+  if (requireHardlinks && (forceCopy || !canHardlink(repo, userMode))) {
+    if (forceCopy) throw ostreeError('OSTREE_CHECKOUT_HARDLINK', 'Cannot require hard links and force copies at once');
+    throw ostreeError(
+      'OSTREE_CHECKOUT_HARDLINK',
+      repo.mode === 'bare-user' ? 'User repository mode requires user checkout mode to hardlink' : 'Bare repository mode cannot hardlink in user checkout mode',
+    );
+  }
+  const useCache = userMode && !forceCopy && options.disableCache !== true && options.bareUserOnlyDirs !== true && repo.settings.enableUncompressedCache;
+  return {
+    userMode,
+    overwrite,
+    requireHardlinks,
+    forceCopy,
+    whiteouts: options.whiteouts === true,
+    passthroughWhiteouts: options.passthroughWhiteouts === true,
+    useCache,
+    umask: process.umask(),
+  };
+}
+
+function nodeOf(repo: Repo, root: TreeRoot, options: CheckoutOptions): TreeNode | undefined {
+  const { subpath = '/' } = options;
+  const node = findPath(repo, root, subpath);
+  if (node === undefined && options.allowNoent !== true) throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${subpath}`);
+  return node;
+}
+
+async function checkoutFile(
+  repo: Repo,
+  policy: FilePolicy,
+  checksum: Checksum,
+  destination: string,
+  options: CheckoutOptions,
+  result: CheckoutResult,
+): Promise<void> {
+  const present = statSync(destination, { throwIfNoEntry: false });
+  if (present === undefined) makeDirectory(destination);
+  else if (!present.isDirectory()) throw existsError(destination);
+  const placer = new FilePlacer(repo, policy);
+  const name = splitPath(options.subpath ?? '').at(-1) as string;
+  await placer.placeFile(checksum, destination, name);
+  add(result, placer.counts);
+}
+
+/** The walk over directories: makes them, in the caller's thread, and gives their files away in batches. */
+class Walk {
+  readonly #repo: Repo;
+  readonly #policy: FilePolicy;
+  readonly #options: CheckoutOptions;
+  readonly #placing: Placing;
+  readonly #result: CheckoutResult;
+  /** Directories made, parents first; their modes are set last, children first, so that unwritable ones can be filled. */
+  readonly #made: { path: string; meta: Checksum }[] = [];
+  readonly #metas = new Map<Checksum, DirMeta>();
+
+  constructor(repo: Repo, policy: FilePolicy, options: CheckoutOptions, placing: Placing, result: CheckoutResult) {
+    this.#repo = repo;
+    this.#policy = policy;
+    this.#options = options;
+    this.#placing = placing;
+    this.#result = result;
+  }
+
+  async run(root: TreeRoot, destination: string): Promise<void> {
+    if (this.#options.skipList?.has('/') === true) return;
+    const stack: { path: string; shown: string; root: TreeRoot }[] = [{ path: destination, shown: '/', root }];
+    for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+      const fresh = this.#enter(at.path, at.shown === '/');
+      if (fresh) this.#made.push({ path: at.path, meta: at.root.meta });
+      else this.#dirMeta(at.root.meta);
+      const tree = this.#repo.readDirTree(at.root.tree);
+      if (!fresh && this.#policy.whiteouts) applyWhiteouts(this.#repo, tree, at.path);
+      const pending = this.#placing.add(at.path, at.root.tree, tree.files.length, this.#skippedFiles(tree, at.shown));
+      if (pending !== undefined) await pending;
+      for (const dir of tree.dirs) {
+        const shown = `${at.shown}${dir.name}/`;
+        if (this.#options.skipList?.has(shown) !== true) stack.push({ path: `${at.path}/${dir.name}`, shown, root: { tree: dir.tree, meta: dir.meta } });
+      }
+    }
+    await this.#placing.finish();
+    for (let i = this.#made.length - 1; i >= 0; i--) {
+      const { path, meta } = this.#made[i] as { path: string; meta: Checksum };
+      this.#finishDirectory(path, this.#dirMeta(meta));
+    }
+    this.#result.directories = this.#made.length;
+  }
+
+  #skippedFiles(tree: DirTree, shown: string): string[] | undefined {
+    const { skipList } = this.#options;
+    if (skipList === undefined) return undefined;
+    return tree.files.filter((file) => skipList.has(`${shown}${file.name}`)).map((file) => file.name);
+  }
+
+  /** Makes a directory, or accepts one that is there, and returns whether it was made. */
+  #enter(path: string, isRoot: boolean): boolean {
+    try {
+      makeDirectory(path);
+      return true;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST' || this.#policy.overwrite === 'none') throw errnoOf(error) === 'EEXIST' ? existsError(path, error) : error;
+    }
+    // Only the destination itself may be a link: the user named it.
+    const stat = isRoot ? statSync(path, { throwIfNoEntry: false }) : lstatSync(path);
+    if (stat?.isDirectory() === true) return false;
+    if (isRoot || this.#policy.overwrite !== 'union' || !this.#policy.whiteouts) throw existsError(path);
+    unlinkSync(path);
+    makeDirectory(path);
+    return true;
+  }
+
+  #dirMeta(checksum: Checksum): DirMeta {
+    let meta = this.#metas.get(checksum);
+    if (meta === undefined) {
+      meta = this.#repo.readDirMeta(checksum);
+      this.#metas.set(checksum, meta);
+    }
+    return meta;
+  }
+
+  #finishDirectory(path: string, meta: DirMeta): void {
+    if (!this.#policy.userMode) {
+      lchownSync(path, meta.uid, meta.gid);
+      if (!this.#repo.settings.disableXattrs) for (const [name, value] of meta.xattrs) setXattr(path, name, value);
+    }
+    const cut = this.#options.bareUserOnlyDirs === true || this.#repo.mode === 'bare-user-only';
+    chmodSync(path, meta.mode & (cut ? 0o775 : 0o7777));
+    // Linked files have this time too; in a copy nothing does.
+    if (!this.#policy.forceCopy) utimesSync(path, 0, 0);
+  }
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, 0o700);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    throw ostreeError('OSTREE_PATH_NOT_FOUND', `Cannot check out to "${path}": its parent directory does not exist`, { cause: error });
+  }
+}
+
+function existsError(path: string, cause?: unknown): Error {
+  return ostreeError('OSTREE_CHECKOUT_EXISTS', `Cannot check out to "${path}": File exists`, {
+    cause,
+    data: { path },
+    hint: 'Choose another destination, or merge with --union',
+  });
+}
+
+/** Takes away what the whiteouts of a directory hide: before anything is put there, since a commit may hide a name and bring it anew. */
+function applyWhiteouts(repo: Repo, tree: DirTree, directory: string): void {
+  for (const file of tree.files) {
+    if (!file.name.startsWith(WHITEOUT_PREFIX)) continue;
+    if ((repo.readFileHeader(file.checksum).header.mode & S_IFMT) === S_IFLNK) continue;
+    if (file.name === OPAQUE_WHITEOUT) {
+      for (const name of readdirSync(directory, 'buffer')) rmSync(Buffer.concat([Buffer.from(`${directory}/`), name]), { recursive: true, force: true });
+      continue;
+    }
+    const name = file.name.slice(WHITEOUT_PREFIX.length);
+    // Removing `.wh..` or `.wh...` would reach outside of this directory.
+    if (name === '' || name === '.' || name === '..') throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot apply whiteout "${file.name}" in "${directory}"`);
+    rmSync(`${directory}/${name}`, { recursive: true, force: true });
+  }
+}
+
+/** Collects batches of files and places them: in this thread while they are few, in workers when there are many. */
+class Placing {
+  readonly #repo: Repo;
+  readonly #policy: FilePolicy;
+  readonly #workers: number;
+  readonly #result: CheckoutResult;
+  readonly #signal: AbortSignal | undefined;
+  #batches: FileBatch[] = [];
+  #batchFiles = 0;
+  #waiting: FileBatch[][] = [];
+  #waitingFiles = 0;
+  #pool: Pool<FileBatch[], FileCounts> | undefined;
+  readonly #running = new Set<Promise<void>>();
+  #failure: { error: unknown } | undefined;
+
+  constructor(repo: Repo, policy: FilePolicy, workers: number | undefined, result: CheckoutResult, signal: AbortSignal | undefined) {
+    this.#repo = repo;
+    this.#policy = policy;
+    this.#workers = workers ?? Math.min(8, availableParallelism());
+    this.#result = result;
+    this.#signal = signal;
+  }
+
+  /** Adds the files of a directory; a promise is back-pressure. */
+  add(directory: string, tree: Checksum, files: number, skip: string[] | undefined): Promise<void> | undefined {
+    for (let from = 0; from < files; from += BATCH_FILES) {
+      const to = Math.min(files, from + BATCH_FILES);
+      this.#batches.push({ directory, tree, from, to, ...(skip === undefined || skip.length === 0 ? {} : { skip }) });
+      this.#batchFiles += to - from;
+      if (this.#batchFiles >= BATCH_FILES) this.#send();
+    }
+    return this.#room();
+  }
+
+  #send(): void {
+    if (this.#batches.length === 0) return;
+    const batches = this.#batches;
+    this.#waitingFiles += this.#batchFiles;
+    this.#batches = [];
+    this.#batchFiles = 0;
+    this.#waiting.push(batches);
+    if (this.#workers > 0 && this.#pool === undefined && this.#waitingFiles >= WORKER_FILES) {
+      this.#pool = createPool({
+        url: new URL('./checkout-worker.js', import.meta.url),
+        size: this.#workers,
+        workerData: { path: this.#repo.path, policy: this.#policy },
+      });
+    }
+    if (this.#pool === undefined) return;
+    for (const waiting of this.#waiting.splice(0)) {
+      const task = this.#pool.run(waiting).then(
+        (counts) => add(this.#result, counts),
+        (error: unknown) => {
+          this.#failure ??= { error };
+        },
+      );
+      const running: Promise<void> = task.finally(() => this.#running.delete(running));
+      this.#running.add(running);
+    }
+  }
+
+  #room(): Promise<void> | undefined {
+    this.#signal?.throwIfAborted();
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#running.size === 0 || this.#running.size < this.#workers * BATCHES_PER_WORKER) return undefined;
+    return Promise.race(this.#running).then(() => this.#room());
+  }
+
+  /** Places the rest, and waits for everything. */
+  async finish(): Promise<void> {
+    this.#send();
+    if (this.#pool === undefined) {
+      const placer = new FilePlacer(this.#repo, this.#policy);
+      for (const batches of this.#waiting.splice(0)) {
+        this.#signal?.throwIfAborted();
+        await placer.place(batches);
+      }
+      add(this.#result, placer.counts);
+    }
+    await Promise.all(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#signal?.throwIfAborted();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running);
+    await this.#pool?.close();
+  }
+}
+
+function add(to: FileCounts, counts: FileCounts): void {
+  to.linked += counts.linked;
+  to.copied += counts.copied;
+  to.copiedBytes += counts.copiedBytes;
+  to.symlinks += counts.symlinks;
+  to.devices += counts.devices;
+  to.kept += counts.kept;
+}
+
+function syncDestination(destination: string): void {
+  const fd = openSync(destination, constants.O_RDONLY);
+  try {
+    syncFs(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
