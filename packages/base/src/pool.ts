@@ -3,7 +3,7 @@
  *
  * A task should be a shard (a directory, a batch of files), not one small file: a message costs about 30 µs.
  */
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, Worker } from 'node:worker_threads';
 import { fromPlainError, type PlainError, toPlainError } from './errors.ts';
 
 export interface PoolOptions {
@@ -11,6 +11,8 @@ export interface PoolOptions {
   url: URL;
   size: number;
   workerData?: unknown;
+  /** Bounds on each thread's heap. */
+  resourceLimits?: ResourceLimits;
 }
 
 export interface Pool<Request, Response> {
@@ -48,7 +50,10 @@ export function createPool<Request, Response>(options: PoolOptions): Pool<Reques
   const laneAt = (index: number): Lane<Response> => {
     const present = lanes[index];
     if (present !== undefined) return present;
-    const worker = new Worker(options.url, { workerData: options.workerData });
+    const worker = new Worker(options.url, {
+      workerData: options.workerData,
+      ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits }),
+    });
     const lane: Lane<Response> = { worker, waiting: new Map(), failure: undefined };
     const fail = (error: Error): void => {
       lane.failure = error;

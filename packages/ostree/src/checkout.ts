@@ -327,6 +327,7 @@ class Placing {
       this.#pool = createPool({
         url: new URL('./checkout-worker.js', import.meta.url),
         size: this.#workers,
+        youngMemoryMb: 12,
         workerData: { path: this.#repo.path, policy: this.#policy },
       });
     }
