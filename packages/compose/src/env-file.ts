@@ -133,7 +133,7 @@ function readValue(reader: Reader, file: string): { text: string; expand: boolea
     if (char === quote) {
       reader.at = i + 1;
       reader.line += lines;
-      return quote === '"' ? { text: unescape(text), expand: true } : { text, expand: false };
+      return quote === '"' ? { text: expandEscapes(text), expand: true } : { text, expand: false };
     }
     if (char === '\n') lines++;
     if (char === '\\' && i + 1 < source.length) {
@@ -161,7 +161,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '\\': '\\',
 };
 
-function unescape(text: string): string {
+function expandEscapes(text: string): string {
   return text.replace(/\\(?:0([0-7]{3})|([abcfnrtv$"\\]))/g, (_all, octal: string | undefined, letter: string | undefined) =>
     octal === undefined ? (ESCAPES[letter as string] as string) : String.fromCharCode(Number.parseInt(octal, 8) & 0xff),
   );

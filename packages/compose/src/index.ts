@@ -1,10 +1,14 @@
 export * from './env-file.ts';
 export * from './errors.ts';
 export * from './find-files.ts';
+export * from './ignore-file.ts';
 export * from './interpolate.ts';
 export { type LoadOptions, loadProject } from './load.ts';
 export { type Path, pathText } from './path.ts';
+export * from './pin-source.ts';
+export * from './portable-model.ts';
 export * from './print-model.ts';
+export * from './project-files.ts';
 export * from './project-name.ts';
 export { type ResolveOptions, resolvedModel } from './resolved-model.ts';
 export * from './types.ts';

@@ -194,7 +194,7 @@ class Loader {
     checkTopLevel(value, scope.session, file);
     for (const include of readIncludes(document, scope)) {
       const session = scope.session;
-      include.files.slice(0, 1).forEach((path) => checkIncludeCycle(realFile(path), stack));
+      checkIncludeCycle(realFile(include.files[0] as string), stack);
       const inner: Scope = { session, directory: include.directory, environment: include.environment, interpolate: scope.interpolate };
       const { depth: _depth, ...position } = document.position(['include']);
       for (const path of include.envFiles) {

@@ -47,7 +47,7 @@ export function eachLocalPath(
       if (isRecord(entry)) visit('env_file', [...path, 'env_file', i], entry, 'path', entry.required !== false);
     });
     const labelFiles = listOf(service.label_file);
-    labelFiles.forEach((_entry, i) => visit('label_file', [...path, 'label_file', i], labelFiles, i, true));
+    for (const i of labelFiles.keys()) visit('label_file', [...path, 'label_file', i], labelFiles, i, true);
     listOf(service.volumes).forEach((entry, i) => {
       if (!isRecord(entry) || entry.type !== 'bind') return;
       const created = isRecord(entry.bind) && entry.bind.create_host_path !== false;

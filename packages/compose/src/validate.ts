@@ -98,7 +98,7 @@ function checkReferences(name: string, service: Mapping, model: Model, disabled:
     if (before !== undefined) throw fault('COMPOSE_MODEL_INVALID', at, `"${target}" is mounted twice, also by ${before}`);
     mounts.set(target, pathText(at));
   };
-  listOf(service.tmpfs).forEach((entry, i) => mounted(String(entry).split(':', 1)[0], [...path, 'tmpfs', i]));
+  for (const [i, entry] of listOf(service.tmpfs).entries()) mounted(String(entry).split(':', 1)[0], [...path, 'tmpfs', i]);
   listOf(service.volumes).forEach((entry, i) => {
     const at = [...path, 'volumes', i];
     if (!isRecord(entry)) return;
@@ -118,7 +118,7 @@ function checkReferences(name: string, service: Mapping, model: Model, disabled:
     const value = service[key];
     if (typeof value === 'string' && value.startsWith('service:')) serviceName(value.slice('service:'.length), [...path, key]);
   }
-  listOf(service.links).forEach((entry, i) => serviceName(String(entry).split(':', 1)[0] as string, [...path, 'links', i]));
+  for (const [i, entry] of listOf(service.links).entries()) serviceName(String(entry).split(':', 1)[0] as string, [...path, 'links', i]);
   listOf(service.volumes_from).forEach((entry, i) => {
     const text = String(entry);
     if (!text.startsWith('container:')) serviceName(text.split(':', 1)[0] as string, [...path, 'volumes_from', i]);
