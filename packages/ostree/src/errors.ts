@@ -14,8 +14,10 @@ export type OstreeErrorCode =
   | 'OSTREE_OBJECT_CORRUPT'
   | 'OSTREE_OBJECT_MISSING'
   | 'OSTREE_OBJECT_TOO_LARGE'
+  | 'OSTREE_OPTION_INVALID'
   | 'OSTREE_PATH_NOT_DIRECTORY'
   | 'OSTREE_PATH_NOT_FOUND'
+  | 'OSTREE_PATH_UNMATCHED'
   | 'OSTREE_REF_AMBIGUOUS'
   | 'OSTREE_REF_CONFLICT'
   | 'OSTREE_REF_INVALID'
@@ -25,7 +27,11 @@ export type OstreeErrorCode =
   | 'OSTREE_REPO_UNSUPPORTED'
   | 'OSTREE_SIGNATURE_EXISTS'
   | 'OSTREE_SIGNATURE_INVALID'
-  | 'OSTREE_SIGNATURE_MISSING';
+  | 'OSTREE_SIGNATURE_MISSING'
+  | 'OSTREE_SPACE_RESERVED'
+  | 'OSTREE_TRANSACTION_OPEN'
+  | 'OSTREE_TREE_CONFLICT'
+  | 'OSTREE_TREE_INCOMPLETE';
 
 export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErrorCode>({
   OSTREE_BINDING_MISMATCH: { kind: 'integrity', meaning: 'A commit is not bound to the ref or collection under which it was found.' },
@@ -46,8 +52,10 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_OBJECT_CORRUPT: { kind: 'integrity', meaning: 'An object does not have the checksum that names it, or is not of its format.' },
   OSTREE_OBJECT_MISSING: { kind: 'not-found', meaning: 'An object that a commit or tree refers to is not in the repository.' },
   OSTREE_OBJECT_TOO_LARGE: { kind: 'input', meaning: 'An object is larger than the limit for its kind or than the caller allows.' },
+  OSTREE_OPTION_INVALID: { kind: 'usage', meaning: 'An option, or a file of options, cannot be understood or does not fit another one.' },
   OSTREE_PATH_NOT_DIRECTORY: { kind: 'input', meaning: 'A path inside a commit goes through something that is not a directory.' },
   OSTREE_PATH_NOT_FOUND: { kind: 'not-found', meaning: 'Nothing stands at a path inside a commit, or at a path named for the operation.' },
+  OSTREE_PATH_UNMATCHED: { kind: 'usage', meaning: 'A path in a statoverride or skip list fits no file of the tree.' },
   OSTREE_REF_AMBIGUOUS: { kind: 'usage', meaning: 'An abbreviated checksum fits more than one commit.' },
   OSTREE_REF_CONFLICT: { kind: 'exists', meaning: 'A ref cannot be written because another one is its directory, or stands below it.' },
   OSTREE_REF_INVALID: { kind: 'usage', meaning: 'A text is not a ref, refspec or revision.' },
@@ -58,4 +66,8 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_SIGNATURE_EXISTS: { kind: 'exists', meaning: 'A commit is already signed with this key.' },
   OSTREE_SIGNATURE_INVALID: { kind: 'integrity', meaning: 'None of the signatures of a commit is valid and by a trusted key.' },
   OSTREE_SIGNATURE_MISSING: { kind: 'integrity', meaning: 'A commit has no signature where one is required.' },
+  OSTREE_SPACE_RESERVED: { kind: 'space', meaning: 'Writing content would use space that core.min-free-space-percent or core.min-free-space-size keeps free.' },
+  OSTREE_TRANSACTION_OPEN: { kind: 'busy', meaning: 'The repository object has an open transaction already.' },
+  OSTREE_TREE_CONFLICT: { kind: 'usage', meaning: 'A file and a directory of a tree want the same name.' },
+  OSTREE_TREE_INCOMPLETE: { kind: 'usage', meaning: 'A tree cannot be committed because a directory, or all of it, has no metadata.' },
 });

@@ -76,7 +76,7 @@ export class KeyFile {
   /** Returns a value with its escapes resolved. @throws OSTREE_CONFIG_INVALID */
   string(group: string, key: string): string | undefined {
     const raw = this.raw(group, key);
-    return raw === undefined ? undefined : unescape(raw, `${group}.${key}`);
+    return raw === undefined ? undefined : unescapeValue(raw, `${group}.${key}`);
   }
 
   /** Returns `true`/`1` or `false`/`0`. @throws OSTREE_CONFIG_INVALID */
@@ -104,12 +104,12 @@ export class KeyFile {
     if (raw === undefined) return undefined;
     const items = [...raw.matchAll(/((?:\\.|[^\\;])*)(?:;|$)/gs)].map((match) => match[1] as string);
     while (items.at(-1) === '') items.pop();
-    return items.map((item) => unescape(item.replaceAll('\\;', ';'), `${group}.${key}`));
+    return items.map((item) => unescapeValue(item.replaceAll('\\;', ';'), `${group}.${key}`));
   }
 
   /** Sets a text value, escaping what must be; a new key comes after the last of its group, a new group at the end. */
   set(group: string, key: string, value: string): void {
-    this.setRaw(group, key, escape(value));
+    this.setRaw(group, key, escapeValue(value));
   }
 
   setRaw(group: string, key: string, value: string): void {
@@ -167,7 +167,7 @@ function invalid(what: string, index: number, why: string): Error {
 
 const ESCAPES: Readonly<Record<string, string>> = { s: ' ', n: '\n', t: '\t', r: '\r', '\\': '\\' };
 
-function unescape(raw: string, where: string): string {
+function unescapeValue(raw: string, where: string): string {
   return raw.replace(/\\(.|$)/gs, (_whole, letter: string) => {
     const text = ESCAPES[letter];
     if (text === undefined) throw ostreeError('OSTREE_CONFIG_INVALID', `Cannot read ${where}: unknown escape "\\${letter}"`);
@@ -176,7 +176,7 @@ function unescape(raw: string, where: string): string {
 }
 
 /** As g_key_file_set_string: leading spaces, line ends, tabs and backslashes. */
-function escape(value: string): string {
+function escapeValue(value: string): string {
   const leading = /^[ \t]*/.exec(value)?.[0] ?? '';
   const rest = value.slice(leading.length);
   return (

@@ -1,8 +1,9 @@
 /** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
-import { accessSync, constants, lstatSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { type Bytes, type Checksum, errnoOf, type Opener } from '@cambium/base';
-import { parseCommit, parseMetadata } from './commit-format.ts';
+import { encodeMetadata, parseCommit, parseMetadata } from './commit-format.ts';
+import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 import { KeyFile } from './key-file.ts';
 import { checksumOf, MAX_METADATA_BYTES, parseDirMeta, parseDirTree } from './object-format.ts';
@@ -11,10 +12,18 @@ import { type ContentStore, readStoredFile, readWholeFile, streamFile } from './
 import { Refs } from './refs.ts';
 import { parseRepoSettings, type RepoSettings } from './repo-config.ts';
 import { createRepoLayout, type InitOptions } from './repo-layout.ts';
+import { type RepoLock, type RepoLockKind, RepoLocks } from './repo-lock.ts';
+import { Transaction, type TransactionOptions } from './transaction.ts';
 import type { Commit, DirMeta, DirTree, FileHeader, Metadata, MetadataType, ObjectType, RepoMode } from './types.ts';
 
 /** A chain of parent repositories longer than this is a loop. */
 const MAX_PARENTS = 16;
+
+/** What a transaction may change of its repository. */
+export interface RepoInternals {
+  inTransaction(): boolean;
+  setStaging(path: string | undefined): void;
+}
 
 export class Repo {
   readonly path: string;
@@ -27,6 +36,7 @@ export class Repo {
   readonly writable: boolean;
   readonly refs: Refs;
   readonly #store: ContentStore;
+  readonly #locks: RepoLocks;
   /** Objects of the open transaction, laid out like `objects/`; set by {@link Transaction}. */
   #staging: string | undefined;
 
@@ -39,6 +49,7 @@ export class Repo {
     this.parent = parent;
     this.writable = isWritable(join(path, 'objects'));
     this.#store = { mode: settings.mode, disableXattrs: settings.disableXattrs };
+    this.#locks = new RepoLocks(path, settings);
     this.refs = new Refs({
       path,
       fsync: settings.fsync,
@@ -143,6 +154,39 @@ export class Repo {
   readDetachedMetadata(checksum: Checksum): Metadata | undefined {
     const path = this.findObject('commitmeta', checksum);
     return path === undefined ? undefined : parseMetadata(readFileSync(path), `detached metadata of ${checksum}`);
+  }
+
+  /** Replaces a commit's detached metadata at once, outside of any transaction. */
+  writeDetachedMetadata(checksum: Checksum, metadata: Metadata): void {
+    const path = this.objectPath('commitmeta', checksum);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileDurably(path, encodeMetadata(metadata), { sync: this.settings.fsync, mode: 0o644 });
+  }
+
+  /**
+   * Starts a transaction: the only way to write objects. One at a time per Repo; several processes may each have one.
+   * @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_REPO_UNSUPPORTED OSTREE_LOCK_TIMEOUT
+   */
+  transaction(options: TransactionOptions = {}): Promise<Transaction> {
+    return Transaction.begin(
+      this,
+      {
+        inTransaction: () => this.#staging !== undefined,
+        setStaging: (path) => {
+          this.#staging = path;
+        },
+      },
+      options,
+    );
+  }
+
+  /**
+   * Takes libostree's repository lock: shared for writers of objects, exclusive for those who remove. Recursive.
+   * A repository that cannot be written is not locked. @throws OSTREE_LOCK_TIMEOUT, the signal's reason
+   */
+  async lock(kind: RepoLockKind, signal?: AbortSignal): Promise<RepoLock> {
+    if (!this.writable) return { release: () => undefined, [Symbol.dispose]: () => undefined };
+    return this.#locks.take(kind, signal);
   }
 
   /** Yields every object in this repository's own `objects/`, in no particular order. */

@@ -1,0 +1,251 @@
+/** {@link ContentWriter} over the threads of a transaction: small contents gather in shared buffers, large ones flow through them. */
+import type { Checksum } from '@cambium/base';
+import type { BatchResult } from './content-tasks.ts';
+import type { ContentWorkers } from './content-workers.ts';
+import type { ContentStream, ContentWriter } from './content-writer.ts';
+import type { ObjectCounts } from './directory-shard.ts';
+import { ostreeError } from './errors.ts';
+import { encodeFileHeader } from './object-format.ts';
+import type { FileHeader } from './types.ts';
+
+const BUFFER_BYTES: number = 512 * 1024;
+
+/** Called for every object, in no particular order. */
+export type CountObject = (checksum: Checksum, objects: ObjectCounts, index: number) => void;
+
+interface Waiter {
+  resolve(checksum: Checksum): void;
+  reject(error: unknown): void;
+}
+
+interface Batch {
+  buffer: SharedArrayBuffer;
+  bytes: Buffer;
+  usedBytes: number;
+  waiters: Waiter[];
+}
+
+export class BatchingWriter implements ContentWriter {
+  readonly #workers: ContentWorkers;
+  readonly #count: CountObject;
+  readonly #check: (header: FileHeader) => void;
+  /** Two per thread in flight, one being filled. */
+  readonly #maxBuffers: number;
+  #buffers = 0;
+  #free: SharedArrayBuffer[] = [];
+  #batch: Batch | undefined;
+  #room: (() => void)[] = [];
+  #roomPromise: Promise<void> | undefined;
+  #running = new Set<Promise<unknown>>();
+  #failure: { error: unknown } | undefined;
+  #scheduled = false;
+  #streams = 0;
+
+  constructor(workers: ContentWorkers, count: CountObject, check: (header: FileHeader) => void) {
+    this.#workers = workers;
+    this.#count = count;
+    this.#check = check;
+    this.#maxBuffers = 2 * workers.lanes + 1;
+  }
+
+  add(header: FileHeader, content: Uint8Array): Promise<Checksum> {
+    if (this.#failure !== undefined) return failed(this.#failure.error);
+    try {
+      this.#check(header);
+    } catch (error) {
+      return failed(error);
+    }
+    const prefix = encodeFileHeader(header);
+    const length = prefix.byteLength + content.byteLength;
+    if (4 + length > BUFFER_BYTES) {
+      const stream = this.begin(header, content.byteLength);
+      stream.write(content);
+      return stream.end();
+    }
+    if (this.#batch !== undefined && this.#batch.usedBytes + 4 + length > BUFFER_BYTES) this.#send();
+    this.#batch ??= this.#newBatch();
+    const { bytes, usedBytes, waiters } = this.#batch;
+    bytes.writeUInt32LE(length, usedBytes);
+    bytes.set(prefix, usedBytes + 4);
+    bytes.set(content, usedBytes + 4 + prefix.byteLength);
+    this.#batch.usedBytes += 4 + length;
+    const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
+    // flush() reports failures too; a promise that nobody looks at must not end the process.
+    promise.catch(() => undefined);
+    waiters.push({ resolve, reject });
+    this.#schedule();
+    return promise;
+  }
+
+  begin(header: FileHeader, sizeBytes: number): ContentStream {
+    this.#check(header);
+    const stream = this.#streams++;
+    const { lane } = this.#workers.idlestLane();
+    const inline = this.#workers.preferInline(Math.ceil(sizeBytes / 16_384));
+    const run = (task: Parameters<ContentWorkers['runInline']>[0]): Promise<unknown> => {
+      if (inline) return attempt(() => this.#workers.runInline(task));
+      return this.#workers.run(task, lane);
+    };
+    let failure: { error: unknown } | undefined;
+    const follow = (work: Promise<unknown>): void => {
+      this.#track(
+        work.catch((error) => {
+          failure ??= { error };
+        }),
+      );
+    };
+    follow(run({ op: 'begin', stream, prefix: encodeFileHeader(header), sizeBytes }));
+    let seen = 0;
+    let ended = false;
+    const stop = (): void => {
+      ended = true;
+      follow(run({ op: 'abort', stream }));
+    };
+    return {
+      write: (chunk) => {
+        if (ended) throw new TypeError('Content stream has ended');
+        for (let at = 0; at < chunk.byteLength; at += BUFFER_BYTES) {
+          const piece = chunk.subarray(at, at + BUFFER_BYTES);
+          const buffer = this.#takeBuffer();
+          new Uint8Array(buffer).set(piece);
+          seen += piece.byteLength;
+          follow(run({ op: 'data', stream, buffer, usedBytes: piece.byteLength }).finally(() => this.#release(buffer)));
+        }
+      },
+      end: () => {
+        if (ended) throw new TypeError('Content stream has ended');
+        if (seen !== sizeBytes) {
+          stop();
+          return failed(
+            ostreeError('OSTREE_CONTENT_SIZE', `Content of ${sizeBytes} bytes was announced, and ${seen} came`, { data: { announced: sizeBytes, seen } }),
+          );
+        }
+        ended = true;
+        const work = run({ op: 'end', stream }).then(
+          (reply) => {
+            if (failure !== undefined) throw failure.error;
+            const { checksum, written, storedBytes } = reply as { checksum: Checksum; written: boolean; storedBytes: number };
+            this.#count(checksum, oneObject(written, sizeBytes, storedBytes), 0);
+            return checksum;
+          },
+          (error) => {
+            throw failure?.error ?? error;
+          },
+        );
+        this.#track(work);
+        return work;
+      },
+      abort: () => {
+        if (!ended) stop();
+      },
+    };
+  }
+
+  ready(): Promise<void> | undefined {
+    if (this.#batch !== undefined || this.#free.length > 0 || this.#buffers < this.#maxBuffers) return undefined;
+    this.#roomPromise ??= new Promise((resolve) => this.#room.push(resolve));
+    return this.#roomPromise;
+  }
+
+  async flush(): Promise<void> {
+    this.#send();
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Sends what is there once the caller pauses, as long as a thread has nothing to do: otherwise a fuller batch is better. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (this.#batch !== undefined && this.#workers.idlestLane().busy === 0) this.#send();
+    });
+  }
+
+  #send(): void {
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    this.#batch = undefined;
+    const { buffer, usedBytes, waiters } = batch;
+    const task = { op: 'batch', buffer, usedBytes, count: waiters.length } as const;
+    const inline = this.#workers.preferInline(waiters.length + Math.ceil(usedBytes / 16_384));
+    const work = (inline ? attempt(() => this.#workers.runInline(task)) : this.#workers.run(task, this.#workers.idlestLane().lane)).then(
+      (result) => this.#settle(result, waiters),
+      (error) => {
+        for (const waiter of waiters) waiter.reject(error);
+        throw error;
+      },
+    );
+    this.#track(
+      work.finally(() => {
+        this.#release(buffer);
+        if (this.#batch !== undefined) this.#schedule();
+      }),
+    );
+  }
+
+  #settle({ checksums, objects }: BatchResult, waiters: readonly Waiter[]): void {
+    const hex = Buffer.from(checksums.buffer, checksums.byteOffset, checksums.byteLength).toString('hex');
+    for (const [i, waiter] of waiters.entries()) {
+      const checksum = hex.slice(i * 64, i * 64 + 64) as Checksum;
+      this.#count(checksum, objects, i);
+      waiter.resolve(checksum);
+    }
+  }
+
+  #track(work: Promise<unknown>): void {
+    const tracked = work.then(
+      () => {
+        this.#running.delete(tracked);
+      },
+      (error) => {
+        this.#failure ??= { error };
+        this.#running.delete(tracked);
+      },
+    );
+    this.#running.add(tracked);
+  }
+
+  #newBatch(): Batch {
+    const buffer = this.#takeBuffer();
+    return { buffer, bytes: Buffer.from(buffer), usedBytes: 0, waiters: [] };
+  }
+
+  #takeBuffer(): SharedArrayBuffer {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    // Above the limit when the caller does not wait for ready(): its memory, its choice.
+    this.#buffers++;
+    return new SharedArrayBuffer(BUFFER_BYTES);
+  }
+
+  #release(buffer: SharedArrayBuffer): void {
+    if (this.#buffers > this.#maxBuffers) this.#buffers--;
+    else this.#free.push(buffer);
+    if (this.#free.length === 0 && this.#buffers >= this.#maxBuffers) return;
+    const waiting = this.#room;
+    this.#room = [];
+    this.#roomPromise = undefined;
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function oneObject(written: boolean, contentBytes: number, storedBytes: number): ObjectCounts {
+  return { written: Uint8Array.of(written ? 1 : 0), contentBytes: Float64Array.of(contentBytes), storedBytes: Float64Array.of(storedBytes), cacheHits: 0 };
+}
+
+/** Runs in this turn, and gives a failure as a rejection. */
+function attempt<T>(run: () => T): Promise<T> {
+  try {
+    return Promise.resolve(run());
+  } catch (error) {
+    return failed(error);
+  }
+}
+
+function failed(error: unknown): Promise<never> {
+  const promise = Promise.reject(error);
+  promise.catch(() => undefined);
+  return promise;
+}

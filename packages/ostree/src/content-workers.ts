@@ -1,0 +1,92 @@
+/** The content threads of one transaction: made when the work is worth them, in the caller's own thread before. */
+import { createPool, type Pool } from '@cambium/base';
+import { type BatchResult, type ContentReply, type ContentTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
+import type { ShardResult } from './directory-shard.ts';
+import type { WrittenObject } from './object-writer.ts';
+
+type ReplyOf<Op extends ContentTask['op']> = Op extends 'batch' ? BatchResult : Op extends 'scan' ? ShardResult : Op extends 'end' ? WrittenObject : undefined;
+
+/** Work in the caller's thread that equals the start of two threads (about 40 ms). */
+const INLINE_COST = 600;
+/** A thread's own objects are few; what it holds lies in shared and native memory. */
+const HEAP_LIMITS = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 };
+
+export class ContentWorkers {
+  readonly #setup: WriterSetup;
+  readonly lanes: number;
+  readonly #busy: number[];
+  readonly #contexts: ContentTask[] = [];
+  #pool: Pool<ContentTask, ContentReply> | undefined;
+  #inline: TaskRunner | undefined;
+  #spent = 0;
+
+  constructor(setup: WriterSetup, lanes: number) {
+    this.#setup = setup;
+    this.lanes = lanes;
+    this.#busy = Array.from({ length: lanes }, () => 0);
+  }
+
+  /**
+   * Returns whether `cost` more (in objects, or in 16 KiB of content) should run in the caller's thread, and counts it.
+   * Once threads run, never.
+   */
+  preferInline(cost: number): boolean {
+    if (this.#pool !== undefined || this.lanes === 0) return this.lanes === 0;
+    this.#spent += cost;
+    return this.#spent <= INLINE_COST;
+  }
+
+  /** Runs a task in the caller's thread. */
+  runInline<Op extends ContentTask['op']>(task: ContentTask & { op: Op }): ReplyOf<Op> {
+    return this.#inlineRunner().run(task) as ReplyOf<Op>;
+  }
+
+  /** Makes a scan context known to all threads, present and future. */
+  addContext(task: ContentTask & { op: 'context' }): void {
+    this.#contexts.push(task);
+    this.#inlineRunner().run(task);
+    if (this.#pool !== undefined) this.#announce(this.#pool, task);
+  }
+
+  /** Returns the lane with the least to do. */
+  idlestLane(): { lane: number; busy: number } {
+    let lane = 0;
+    for (let i = 1; i < this.lanes; i++) if ((this.#busy[i] as number) < (this.#busy[lane] as number)) lane = i;
+    return { lane, busy: this.#busy[lane] ?? 0 };
+  }
+
+  /** Runs a task on a lane; tasks of one lane run in the order sent. */
+  async run<Op extends ContentTask['op']>(task: ContentTask & { op: Op }, lane: number): Promise<ReplyOf<Op>> {
+    const pool = this.#started();
+    this.#busy[lane] = (this.#busy[lane] ?? 0) + 1;
+    try {
+      return (await pool.run(task, [], lane)) as ReplyOf<Op>;
+    } finally {
+      this.#busy[lane] = (this.#busy[lane] ?? 0) - 1;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.close();
+    this.#pool = undefined;
+  }
+
+  #inlineRunner(): TaskRunner {
+    this.#inline ??= new TaskRunner(this.#setup, 0);
+    return this.#inline;
+  }
+
+  #started(): Pool<ContentTask, ContentReply> {
+    if (this.#pool !== undefined) return this.#pool;
+    const url = new URL('./content-worker.js', import.meta.url);
+    const pool = createPool<ContentTask, ContentReply>({ url, size: this.lanes, workerData: this.#setup, resourceLimits: HEAP_LIMITS });
+    this.#pool = pool;
+    for (const context of this.#contexts) this.#announce(pool, context);
+    return pool;
+  }
+
+  #announce(pool: Pool<ContentTask, ContentReply>, context: ContentTask): void {
+    // A failure shows in the lane's next task.
+    for (let lane = 0; lane < this.lanes; lane++) pool.run(context, [], lane).catch(() => undefined);
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * Writes objects into a staging directory, synchronously; one per thread.
+ *
+ * Every object is written under a temporary name in the staging directory itself and renamed into `XX/`, so nothing
+ * half-written has an object's name. Temporary names are not two characters long: libostree, when it reuses the
+ * directory after a crash, looks at two-character ones only.
+ */
+import { createHash, type Hash, hash as hashOnce } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  futimesSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
+import { type Checksum, errnoOf, systemError } from '@cambium/base';
+import { setXattr } from '@cambium/system';
+import { S_IFMT } from '@cambium/tree';
+import { deflateContent, SEGMENT_BYTES, SegmentedDeflate } from './deflate.ts';
+import { ostreeError } from './errors.ts';
+import type { FreeBlocks } from './free-blocks.ts';
+import { encodeFileHeader, encodeFilezHeader, encodeUserMeta, isSymlink } from './object-format.ts';
+import { loosePath } from './object-path.ts';
+import type { FileHeader, MetadataType, RepoMode } from './types.ts';
+
+/** Where and how to write; plain data, so that it travels to workers. */
+export interface WriteTarget {
+  mode: RepoMode;
+  disableXattrs: boolean;
+  /** Temporary files. */
+  staging: string;
+  /** Finished objects: the staging directory, or `objects/` itself when nothing is synced as a whole. */
+  destination: string;
+  /** Further `objects/` directories where an object may be already, with the mode of their repository. */
+  present: ReadonlyArray<{ objects: string; mode: RepoMode }>;
+  zlibLevel: number;
+  /** Flush each object by itself. */
+  syncEach: boolean;
+  /** The process's umask: workers cannot ask for it cheaply. */
+  umask: number;
+}
+
+export interface WrittenObject {
+  checksum: Checksum;
+  /** False when it was there already. */
+  written: boolean;
+  /** Bytes on disk of what was written. */
+  storedBytes: number;
+}
+
+const CREATE: number = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** Up to this size a stream is kept until its checksum is known, so that nothing is compressed or written in vain. */
+const KEEP_BYTES: number = 4 * SEGMENT_BYTES;
+
+export class ObjectWriter {
+  readonly #target: WriteTarget;
+  readonly #prefix: string;
+  readonly #space: FreeBlocks | undefined;
+  readonly #directories = new Set<string>();
+  #count = 0;
+
+  /** @param lane tells the writers of one staging directory apart */
+  constructor(target: WriteTarget, lane: number | 'main', space: FreeBlocks | undefined) {
+    this.#target = target;
+    this.#prefix = `${target.staging}/t${lane}-`;
+    this.#space = space;
+  }
+
+  get target(): WriteTarget {
+    return this.#target;
+  }
+
+  /** Returns whether an object is staged, in the repository, or in a parent repository. */
+  has(type: MetadataType | 'file', checksum: Checksum): boolean {
+    if (exists(`${this.#target.destination}/${loosePath(type, checksum, this.#target.mode)}`)) return true;
+    return this.#target.present.some(({ objects, mode }) => exists(`${objects}/${loosePath(type, checksum, mode)}`));
+  }
+
+  /** Writes a metadata object unless it is there. */
+  writeMetadata(type: MetadataType, bytes: Uint8Array): WrittenObject {
+    const checksum = hashOnce('sha256', bytes, 'hex') as Checksum;
+    if (this.has(type, checksum)) return { checksum, written: false, storedBytes: 0 };
+    this.#regular(type, checksum, (fd) => {
+      writeAll(fd, [bytes]);
+      this.#plainMode(fd);
+    });
+    return { checksum, written: true, storedBytes: bytes.byteLength };
+  }
+
+  /** Writes a content object unless it is there. @throws OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
+  writeFile(header: FileHeader, content: Uint8Array): WrittenObject {
+    const prefix = encodeFileHeader(header);
+    return this.writeHashed(header, content, createHash('sha256').update(prefix).update(content).digest('hex') as Checksum);
+  }
+
+  /** As {@link writeFile} for content whose checksum the caller has computed. */
+  writeHashed(header: FileHeader, content: Uint8Array, checksum: Checksum): WrittenObject {
+    this.check(header);
+    if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
+    this.#space?.take(content.byteLength);
+    return { checksum, written: true, storedBytes: this.#store(header, content, checksum) };
+  }
+
+  /**
+   * Starts a content object that comes in pieces. With `isNew` the caller has found out that it is not there yet.
+   * @throws OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED
+   */
+  begin(header: FileHeader, sizeBytes: number, isNew = false): ObjectStream {
+    this.check(header);
+    const hash = createHash('sha256').update(encodeFileHeader(header));
+    if (sizeBytes <= KEEP_BYTES && !isNew) return new KeptStream(sizeBytes, hash, (content, checksum) => this.writeHashed(header, content, checksum));
+    return new SpilledStream(sizeBytes, hash, this.#spill(header, sizeBytes));
+  }
+
+  #spill(header: FileHeader, sizeBytes: number): Spill {
+    const { mode, zlibLevel } = this.#target;
+    this.#space?.take(sizeBytes);
+    const temporary = this.#temporary();
+    const fd = openSync(temporary, CREATE, 0o600);
+    let storedBytes = 0;
+    const put = (bytes: Uint8Array): void => {
+      writeAll(fd, [bytes]);
+      storedBytes += bytes.byteLength;
+    };
+    const deflate = mode === 'archive' ? new SegmentedDeflate(zlibLevel, put) : undefined;
+    if (deflate !== undefined) put(encodeFilezHeader(header, sizeBytes));
+    return {
+      write: (chunk) => guarded(() => (deflate === undefined ? put(chunk) : deflate.write(chunk))),
+      finish: (checksum) =>
+        guarded(() => {
+          try {
+            if (this.has('file', checksum)) {
+              rmSync(temporary, { force: true });
+              return { checksum, written: false, storedBytes: 0 };
+            }
+            deflate?.end();
+            this.#finishContent(fd, header);
+            if (this.#target.syncEach) fsyncSync(fd);
+            this.#place(temporary, 'file', checksum);
+            return { checksum, written: true, storedBytes };
+          } finally {
+            closeSync(fd);
+          }
+        }),
+      drop: () => {
+        closeSync(fd);
+        rmSync(temporary, { force: true });
+      },
+    };
+  }
+
+  /**
+   * Moves a file into place as an object instead of copying it; its content, owner, mode and attributes must be the
+   * object's already. Returns undefined when it cannot be moved (another file system).
+   */
+  adopt(path: string, header: FileHeader, checksum: Checksum, sizeBytes: number): WrittenObject | undefined {
+    this.check(header);
+    if (this.has('file', checksum)) {
+      rmSync(path);
+      return { checksum, written: false, storedBytes: 0 };
+    }
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      if (this.#target.mode === 'bare-user-only') fchmodSync(fd, header.mode & 0o7777);
+      futimesSync(fd, 0, 0);
+      if (this.#target.syncEach) fsyncSync(fd);
+      this.#place(path, 'file', checksum);
+    } catch (error) {
+      if (errnoOf(error) === 'EXDEV') return undefined;
+      throw error;
+    } finally {
+      closeSync(fd);
+    }
+    return { checksum, written: true, storedBytes: sizeBytes };
+  }
+
+  /** @throws OSTREE_FILE_UNSUPPORTED for what the repository's mode cannot hold */
+  check(header: FileHeader): void {
+    if (this.#target.mode !== 'bare-user-only' || isSymlink(header)) return;
+    const excess = header.mode & ~S_IFMT & ~0o775;
+    if (excess !== 0) {
+      throw ostreeError('OSTREE_FILE_UNSUPPORTED', `invalid mode 0${header.mode.toString(8)} with bits 0${excess.toString(8)} in bare-user-only repository`);
+    }
+  }
+
+  #store(header: FileHeader, content: Uint8Array, checksum: Checksum): number {
+    const { mode, zlibLevel } = this.#target;
+    if (isSymlink(header) && mode !== 'archive' && mode !== 'bare-user') {
+      this.#symlink(header, checksum);
+      return header.target.length;
+    }
+    const parts: Uint8Array[] =
+      mode !== 'archive'
+        ? [isSymlink(header) ? Buffer.from(`${header.target}\0`) : content]
+        : [encodeFilezHeader(header, content.byteLength), ...(isSymlink(header) ? [] : deflateContent(content, zlibLevel))];
+    this.#regular('file', checksum, (fd) => {
+      writeAll(fd, parts);
+      this.#finishContent(fd, header);
+    });
+    return parts.reduce((sum, part) => sum + part.byteLength, 0);
+  }
+
+  /** Gives a content object's file the metadata its mode stores outside the bytes. */
+  #finishContent(fd: number, header: FileHeader): void {
+    switch (this.#target.mode) {
+      case 'archive':
+        this.#plainMode(fd);
+        return;
+      case 'bare-user':
+        setXattr(fd, 'user.ostreemeta', encodeUserMeta(header));
+        fchmodSync(fd, isSymlink(header) ? 0o644 : (header.mode & 0o775) | 0o400);
+        break;
+      case 'bare-user-only':
+        fchmodSync(fd, header.mode & 0o7777);
+        break;
+      default:
+        fchownSync(fd, header.uid, header.gid);
+        // After chown, which clears setuid.
+        fchmodSync(fd, header.mode & 0o7777);
+        if (!this.#target.disableXattrs) for (const [name, value] of header.xattrs) setXattr(fd, name, value);
+    }
+    // Hard-linked checkouts show it: programs that compare times to find stale caches must see one time for all.
+    futimesSync(fd, 0, 0);
+  }
+
+  #symlink(header: FileHeader, checksum: Checksum): void {
+    const temporary = this.#temporary();
+    guarded(() => {
+      symlinkSync(header.target, temporary);
+      try {
+        if (this.#target.mode === 'bare') {
+          lchownSync(temporary, header.uid, header.gid);
+          if (!this.#target.disableXattrs) for (const [name, value] of header.xattrs) setXattr(temporary, name, value);
+        }
+        this.#place(temporary, 'file', checksum);
+      } catch (error) {
+        rmSync(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  #regular(type: MetadataType | 'file', checksum: Checksum, fill: (fd: number) => void): void {
+    const temporary = this.#temporary();
+    guarded(() => {
+      const fd = openSync(temporary, CREATE, 0o644);
+      try {
+        try {
+          fill(fd);
+          if (this.#target.syncEach) fsyncSync(fd);
+        } finally {
+          closeSync(fd);
+        }
+        this.#place(temporary, type, checksum);
+      } catch (error) {
+        rmSync(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  #temporary(): string {
+    return this.#prefix + this.#count++;
+  }
+
+  /** Mode 0644 whatever the umask; a system call is spared under the usual one. */
+  #plainMode(fd: number): void {
+    if ((this.#target.umask & 0o644) !== 0) fchmodSync(fd, 0o644);
+  }
+
+  #place(temporary: string, type: MetadataType | 'file', checksum: Checksum): void {
+    const directory = checksum.slice(0, 2);
+    if (!this.#directories.has(directory)) {
+      mkdirSync(`${this.#target.destination}/${directory}`, { recursive: true });
+      this.#directories.add(directory);
+    }
+    renameSync(temporary, `${this.#target.destination}/${loosePath(type, checksum, this.#target.mode)}`);
+  }
+}
+
+/** A content object in the making. */
+export interface ObjectStream {
+  write(chunk: Uint8Array): void;
+  /** @throws OSTREE_CONTENT_SIZE */
+  end(): WrittenObject;
+  abort(): void;
+}
+
+class KeptStream implements ObjectStream {
+  readonly #sizeBytes: number;
+  readonly #hash: Hash;
+  readonly #store: (content: Uint8Array, checksum: Checksum) => WrittenObject;
+  #content: Buffer;
+  #seen = 0;
+
+  constructor(sizeBytes: number, hash: Hash, store: (content: Uint8Array, checksum: Checksum) => WrittenObject) {
+    this.#sizeBytes = sizeBytes;
+    this.#hash = hash;
+    this.#store = store;
+    this.#content = Buffer.allocUnsafeSlow(sizeBytes);
+  }
+
+  write(chunk: Uint8Array): void {
+    if (chunk.byteLength > this.#sizeBytes - this.#seen) throw wrongSize(this.#sizeBytes, this.#seen + chunk.byteLength);
+    this.#content.set(chunk, this.#seen);
+    this.#seen += chunk.byteLength;
+  }
+
+  end(): WrittenObject {
+    if (this.#seen !== this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
+    return this.#store(this.#content, this.#hash.update(this.#content).digest('hex') as Checksum);
+  }
+
+  abort(): void {
+    this.#content = Buffer.alloc(0);
+  }
+}
+
+interface Spill {
+  write(chunk: Uint8Array): void;
+  finish(checksum: Checksum): WrittenObject;
+  drop(): void;
+}
+
+class SpilledStream implements ObjectStream {
+  readonly #sizeBytes: number;
+  readonly #hash: Hash;
+  readonly #spill: Spill;
+  #seen = 0;
+  #done = false;
+
+  constructor(sizeBytes: number, hash: Hash, spill: Spill) {
+    this.#sizeBytes = sizeBytes;
+    this.#hash = hash;
+    this.#spill = spill;
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#seen += chunk.byteLength;
+    if (this.#seen > this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
+    this.#hash.update(chunk);
+    this.#spill.write(chunk);
+  }
+
+  end(): WrittenObject {
+    if (this.#seen !== this.#sizeBytes) {
+      this.abort();
+      throw wrongSize(this.#sizeBytes, this.#seen);
+    }
+    this.#done = true;
+    return this.#spill.finish(this.#hash.digest('hex') as Checksum);
+  }
+
+  abort(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#spill.drop();
+  }
+}
+
+function wrongSize(announced: number, seen: number): Error {
+  return ostreeError('OSTREE_CONTENT_SIZE', `Content of ${announced} bytes was announced, and ${seen} came`, { data: { announced, seen } });
+}
+
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function writeAll(fd: number, parts: readonly Uint8Array[]): void {
+  if (parts.length > 1) {
+    const total = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    const done = writevSync(fd, parts);
+    if (done === total) return;
+    parts = [Buffer.concat(parts).subarray(done)];
+  }
+  let rest = parts[0] ?? NOTHING;
+  while (rest.byteLength > 0) rest = rest.subarray(writeSync(fd, rest));
+}
+
+function guarded<T>(write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw systemError(error, 'Cannot write object') ?? error;
+  }
+}

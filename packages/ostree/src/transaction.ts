@@ -1,0 +1,325 @@
+/**
+ * Writing to a repository: everything is gathered aside, and appears in an order in which a crash at any instant
+ * leaves a valid repository. Source: order of events of libostree 2022.7; `docs/formats/ostree-repo.md`, "Transactions".
+ */
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { type Checksum, errnoOf, isChecksum, systemError } from '@cambium/base';
+import { renameNoReplace, syncFs } from '@cambium/system';
+import { BatchingWriter } from './batching-writer.ts';
+import { encodeCommit, encodeMetadata, parseCommit } from './commit-format.ts';
+import { clearPartial, clearTombstone } from './commit-markers.ts';
+import type { WriterSetup } from './content-tasks.ts';
+import { ContentWorkers } from './content-workers.ts';
+import type { ContentWriter } from './content-writer.ts';
+import { DEFAULT_ZLIB_LEVEL } from './deflate.ts';
+import type { ObjectCounts } from './directory-shard.ts';
+import { syncDirectory, writeFileDurably } from './durable-file.ts';
+import { ostreeError } from './errors.ts';
+import { measureFreeBlocks } from './free-blocks.ts';
+import { encodeDirMeta, encodeDirTree, parseDirMeta, parseDirTree } from './object-format.ts';
+import { loosePath, parseLoosePath } from './object-path.ts';
+import { ObjectWriter } from './object-writer.ts';
+import { parseRefspec } from './refs.ts';
+import type { Repo, RepoInternals } from './repo.ts';
+import type { RepoLock } from './repo-lock.ts';
+import { cleanTmp, openStaging, readBootId, type Staging } from './staging.ts';
+import type { Commit, DirMeta, DirTree, Metadata, MetadataType } from './types.ts';
+
+export interface TransactionOptions {
+  signal?: AbortSignal | undefined;
+  /** Content threads; as many as processors when left out, none with 0. */
+  workers?: number | undefined;
+}
+
+/** What a transaction did; objects that were there already count in the totals only. */
+export interface TransactionStats {
+  metadataTotal: number;
+  metadataWritten: number;
+  contentTotal: number;
+  contentWritten: number;
+  /** Uncompressed. */
+  contentBytesWritten: number;
+  /** As stored: compressed in archive repositories. */
+  storedBytesWritten: number;
+  devInoCacheHits: number;
+}
+
+/** Threads beyond this only wait for the file system. */
+const MAX_WORKERS = 8;
+
+export class Transaction {
+  readonly repo: Repo;
+  readonly stats: TransactionStats = {
+    metadataTotal: 0,
+    metadataWritten: 0,
+    contentTotal: 0,
+    contentWritten: 0,
+    contentBytesWritten: 0,
+    storedBytesWritten: 0,
+    devInoCacheHits: 0,
+  };
+  /** For operations of this package that hand whole shares to threads. */
+  readonly workers: ContentWorkers;
+  readonly signal: AbortSignal | undefined;
+  readonly #internals: RepoInternals;
+  readonly #lock: RepoLock;
+  readonly #staging: Staging;
+  readonly #writer: ObjectWriter;
+  readonly #refs = new Map<string, Checksum | undefined>();
+  readonly #collectionRefs: { collection: string; ref: string; checksum: Checksum | undefined }[] = [];
+  readonly #written = new Set<Checksum>();
+  readonly #dirMetas = new Map<string, Checksum>();
+  readonly #completed = new Set<Checksum>();
+  #content: BatchingWriter | undefined;
+  #open = true;
+
+  /** Use `repo.transaction()`. */
+  constructor(repo: Repo, internals: RepoInternals, lock: RepoLock, staging: Staging, options: TransactionOptions) {
+    this.repo = repo;
+    this.signal = options.signal;
+    this.#internals = internals;
+    this.#lock = lock;
+    this.#staging = staging;
+    const setup = writerSetup(repo, staging.path);
+    this.#writer = new ObjectWriter(setup.target, 'main', undefined);
+    this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
+    internals.setStaging(staging.path);
+    repo.refs.pending = this.#refs;
+  }
+
+  /** Takes the lock and a staging directory. @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_LOCK_TIMEOUT */
+  static async begin(repo: Repo, internals: RepoInternals, options: TransactionOptions = {}): Promise<Transaction> {
+    if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot write to repository "${repo.path}": permission denied or read-only file system`);
+    if (repo.mode === 'bare-split-xattrs')
+      throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot write to repository "${repo.path}": mode bare-split-xattrs is for reading`);
+    const lock = await repo.lock('shared', options.signal);
+    try {
+      if (internals.inTransaction()) throw ostreeError('OSTREE_TRANSACTION_OPEN', `Repository "${repo.path}" has an open transaction already`);
+      const staging = openStaging(join(repo.path, 'tmp'), readBootId());
+      try {
+        return new Transaction(repo, internals, lock, staging, options);
+      } catch (error) {
+        staging.release();
+        throw error;
+      }
+    } catch (error) {
+      lock.release();
+      throw systemError(error, `Cannot write to repository "${repo.path}"`) ?? error;
+    }
+  }
+
+  /** Writes a metadata object after checking its structure; returns its checksum. @throws OSTREE_OBJECT_CORRUPT */
+  writeMetadata(type: MetadataType, bytes: Uint8Array): Checksum {
+    if (type === 'commit') parseCommit(bytes);
+    else if (type === 'dirtree') parseDirTree(bytes);
+    else parseDirMeta(bytes);
+    return this.#put(type, bytes);
+  }
+
+  /** @throws OSTREE_FILE_UNSUPPORTED for names outside the format */
+  writeDirTree(tree: DirTree): Checksum {
+    return this.#put('dirtree', encodeDirTree(tree));
+  }
+
+  writeDirMeta(meta: DirMeta): Checksum {
+    return this.writeDirMetaBytes(encodeDirMeta(meta));
+  }
+
+  /** As {@link writeDirMeta} for bytes that {@link encodeDirMeta} made. */
+  writeDirMetaBytes(bytes: Uint8Array): Checksum {
+    // A tree of thousands of directories has a handful of different ones.
+    const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+    const known = this.#dirMetas.get(key);
+    if (known !== undefined) {
+      this.stats.metadataTotal++;
+      return known;
+    }
+    const checksum = this.#put('dirmeta', bytes);
+    this.#dirMetas.set(key, checksum);
+    return checksum;
+  }
+
+  /** Writes a commit; a tombstone of it goes. */
+  writeCommit(commit: Commit): Checksum {
+    return this.#put('commit', encodeCommit(commit));
+  }
+
+  /** Returns the writer of content objects: one per transaction. */
+  content(): ContentWriter {
+    this.#content ??= new BatchingWriter(
+      this.workers,
+      (checksum, objects, index) => this.countContent(checksum, objects, index),
+      (header) => this.#writer.check(header),
+    );
+    return this.#content;
+  }
+
+  /** Adds one object that a thread has handled to the statistics. */
+  countContent(checksum: Checksum, objects: ObjectCounts, index: number): void {
+    this.stats.contentTotal++;
+    // Two threads may have written the same object at the same moment: it is one.
+    if (objects.written[index] !== 1 || this.#written.has(checksum)) return;
+    this.#written.add(checksum);
+    this.stats.contentWritten++;
+    this.stats.contentBytesWritten += objects.contentBytes[index] as number;
+    this.stats.storedBytesWritten += objects.storedBytes[index] as number;
+  }
+
+  /** Sets a commit's detached metadata; it appears with the objects and replaces what was there. */
+  setDetachedMetadata(checksum: Checksum, metadata: Metadata): void {
+    const path = join(this.#staging.path, loosePath('commitmeta', checksum, this.repo.mode));
+    mkdirSync(join(path, '..'), { recursive: true });
+    writeFileDurably(path, encodeMetadata(metadata), { sync: false });
+  }
+
+  /** Points a ref at a commit when the transaction commits; undefined deletes. @throws OSTREE_REF_INVALID */
+  setRef(refspec: string, checksum: Checksum | undefined): void {
+    const { ref } = parseRefspec(refspec);
+    if (checksum !== undefined && isChecksum(ref)) throw ostreeError('OSTREE_REF_INVALID', `Rev name '${ref}' looks like a checksum`);
+    this.#refs.set(refspec, checksum);
+  }
+
+  setCollectionRef(collection: string, ref: string, checksum: Checksum | undefined): void {
+    this.#collectionRefs.push({ collection, ref, checksum });
+  }
+
+  /** Says that all objects of a commit are there: its partial marker goes once they are in place. */
+  markComplete(checksum: Checksum): void {
+    this.#completed.add(checksum);
+  }
+
+  /** Puts everything in place, durably, refs last. The transaction is over, also when this fails. */
+  async commit(): Promise<TransactionStats> {
+    this.#mustBeOpen();
+    try {
+      await this.#content?.flush();
+      this.signal?.throwIfAborted();
+      await this.workers.close();
+      this.#publish();
+      for (const checksum of this.#completed) clearPartial(this.repo, checksum);
+      this.#staging.remove();
+      const { path, settings } = this.repo;
+      cleanTmp(join(path, 'tmp'), readBootId(), settings.tmpExpirySecs);
+      rmSync(join(path, 'transaction'), { force: true });
+      this.repo.refs.pending = undefined;
+      for (const [refspec, checksum] of this.#refs) this.repo.refs.write(refspec, checksum);
+      for (const { collection, ref, checksum } of this.#collectionRefs) this.repo.refs.writeCollectionRef(collection, ref, checksum);
+      return this.stats;
+    } catch (error) {
+      throw systemError(error, `Cannot commit to repository "${this.repo.path}"`) ?? error;
+    } finally {
+      await this.#end();
+    }
+  }
+
+  /** Ends without a trace that readers see; what is staged is kept for the next transaction. */
+  async abort(): Promise<void> {
+    if (this.#open) await this.#end();
+  }
+
+  /** Aborts unless committed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.abort();
+  }
+
+  async #end(): Promise<void> {
+    this.#open = false;
+    await this.workers.close();
+    this.repo.refs.pending = undefined;
+    this.#internals.setStaging(undefined);
+    this.#staging.release();
+    this.#lock.release();
+  }
+
+  #put(type: MetadataType, bytes: Uint8Array): Checksum {
+    this.#mustBeOpen();
+    const { checksum, written, storedBytes } = this.#writer.writeMetadata(type, bytes);
+    this.stats.metadataTotal++;
+    if (written) {
+      this.stats.metadataWritten++;
+      this.stats.storedBytesWritten += storedBytes;
+    }
+    if (type === 'commit') clearTombstone(this.repo, checksum);
+    return checksum;
+  }
+
+  #publish(): void {
+    const { path, settings, mode } = this.repo;
+    const objects = join(path, 'objects');
+    if (settings.fsync) syncFileSystem(objects);
+    const moved: string[] = [];
+    for (const directory of readdirSync(this.#staging.path)) {
+      if (!/^[0-9a-f]{2}$/.test(directory)) continue;
+      const from = join(this.#staging.path, directory);
+      const to = join(objects, directory);
+      const names = readdirSync(from);
+      if (names.length === 0) continue;
+      const known = names.filter((name) => parseLoosePath(directory, name, mode) !== undefined);
+      // A whole directory at once where there is none yet: a first commit is 256 renames.
+      if (known.length < names.length || existsSync(to) || !renameDirectory(from, to)) {
+        mkdirSync(to, { recursive: true });
+        for (const name of known) placeObject(join(from, name), join(to, name));
+      }
+      moved.push(to);
+    }
+    if (!settings.fsync) return;
+    for (const directory of moved) syncDirectory(directory);
+    syncDirectory(objects);
+  }
+
+  #mustBeOpen(): void {
+    if (!this.#open) throw new TypeError('The transaction has ended');
+    this.signal?.throwIfAborted();
+  }
+}
+
+function writerSetup(repo: Repo, staging: string): WriterSetup {
+  const { settings } = repo;
+  const objects = join(repo.path, 'objects');
+  const direct = !settings.fsync || settings.perObjectFsync;
+  const present = [{ objects, mode: repo.mode }];
+  for (let parent = repo.parent; parent !== undefined; parent = parent.parent) present.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
+  return {
+    repoPath: repo.path,
+    space: measureFreeBlocks(repo.path, settings.minFreeSpace),
+    target: {
+      mode: repo.mode,
+      disableXattrs: settings.disableXattrs,
+      staging,
+      destination: direct ? objects : staging,
+      present,
+      zlibLevel: settings.zlibLevel ?? DEFAULT_ZLIB_LEVEL,
+      syncEach: settings.fsync && settings.perObjectFsync,
+      umask: process.umask(),
+    },
+  };
+}
+
+/** Writes out all that is staged, in one call instead of one per object. */
+function syncFileSystem(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    syncFs(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Returns false when another process made the target meanwhile. */
+function renameDirectory(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTEMPTY' || errnoOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** Objects are immutable, so one that is there stays; detached metadata is not, and is replaced. */
+function placeObject(from: string, to: string): void {
+  if (from.endsWith('.commitmeta')) renameSync(from, to);
+  else if (!renameNoReplace(from, to)) rmSync(from);
+}
