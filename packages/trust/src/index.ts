@@ -1,1 +1,4 @@
-export {};
+export * from './errors.ts';
+export { type SignOptions, signDetachedWithGpg } from './gpg-sign.ts';
+export type { GpgSignature } from './gpg-status.ts';
+export { type VerifyOptions, verifyDetachedWithGpg } from './gpg-verify.ts';

@@ -1,0 +1,22 @@
+/** The codes of this package; documented in `docs/errors.md`. Add a row where a new failure is known. */
+import { defineErrors, type ErrorFactory } from '@cambium/base';
+
+export type TrustErrorCode =
+  | 'TRUST_GPG_MISSING'
+  | 'TRUST_GPG_KEY_MISSING'
+  | 'TRUST_GPG_KEY_UNUSABLE'
+  | 'TRUST_GPG_FAILED'
+  | 'TRUST_KEYRING_INVALID'
+  | 'TRUST_SIGNATURE_INVALID';
+
+export const trustError: ErrorFactory<TrustErrorCode> = defineErrors<TrustErrorCode>({
+  TRUST_GPG_MISSING: { kind: 'environment', meaning: 'The program gpg is not installed.' },
+  TRUST_GPG_KEY_MISSING: { kind: 'not-found', meaning: 'gpg has no secret key by the name that should sign.' },
+  TRUST_GPG_KEY_UNUSABLE: {
+    kind: 'denied',
+    meaning: 'gpg has the key that should sign, but the key is expired, revoked, disabled, ambiguous or not for signing.',
+  },
+  TRUST_GPG_FAILED: { kind: 'environment', meaning: 'gpg ended with an error that has no code of its own.' },
+  TRUST_KEYRING_INVALID: { kind: 'input', meaning: 'A file of public keys cannot be read, or has no OpenPGP keys.' },
+  TRUST_SIGNATURE_INVALID: { kind: 'input', meaning: 'Bytes are not OpenPGP signatures.' },
+});
