@@ -5,11 +5,11 @@
  * Equal descriptions give equal bytes.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream, createWriteStream, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { createReadStream, createWriteStream, linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { constants, createGzip, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
+import { createGzip, createZstdCompress, gzipSync, zstdCompressSync } from 'node:zlib';
 import { type Digest, digestOf, parseDigest } from '@cambium/base';
 import { testkitError } from './errors.ts';
 import { type TarEntrySpec, tarBytes } from './tar-bytes.ts';
@@ -21,6 +21,8 @@ export interface LayerSpec {
   entries?: readonly TarEntrySpec[];
   /** A whole tar: its bytes, or the path of its file. */
   tar?: Uint8Array | string;
+  /** A layer that {@link storeLayer} compressed before; or give `tar`. */
+  stored?: StoredLayer;
   /** `gzip` when absent. */
   compression?: Compression;
   mediaType?: string;
@@ -29,6 +31,15 @@ export interface LayerSpec {
   annotations?: Readonly<Record<string, string>>;
   /** What the descriptor or config should say instead of the truth, for fault tests. */
   lie?: { digest?: string; size?: number; diffId?: string };
+}
+
+/** A compressed layer in a file, for use in several images. */
+export interface StoredLayer {
+  path: string;
+  compression: Compression;
+  digest: Digest;
+  size: number;
+  diffId: Digest;
 }
 
 export interface PlatformImageSpec {
@@ -171,11 +182,14 @@ export async function buildImageLayout(directory: string, spec: LayoutSpec): Pro
 }
 
 async function putLayer(blobs: string, layer: LayerSpec, format: 'oci' | 'docker'): Promise<BuiltLayer> {
-  const compression = layer.compression ?? 'gzip';
-  const { tar } = layer;
-  const stored = typeof tar === 'string' ? await putTarFile(blobs, tar, compression) : putTarBytes(blobs, tar ?? tarBytes(layer.entries ?? []), compression);
+  const stored = layer.stored ?? (await storeLayer(blobs, layer.tar ?? tarBytes(layer.entries ?? []), layer.compression));
+  const path = join(blobs, stored.digest.slice(7));
+  if (stored.path !== path) {
+    rmSync(path, { force: true });
+    linkSync(stored.path, path);
+  }
   return {
-    mediaType: layer.mediaType ?? MEDIA_TYPES[format].layer[compression],
+    mediaType: layer.mediaType ?? MEDIA_TYPES[format].layer[stored.compression],
     digest: (layer.lie?.digest ?? stored.digest) as Digest,
     size: layer.lie?.size ?? stored.size,
     diffId: (layer.lie?.diffId ?? stored.diffId) as Digest,
@@ -184,29 +198,26 @@ async function putLayer(blobs: string, layer: LayerSpec, format: 'oci' | 'docker
   };
 }
 
-interface Stored {
-  digest: Digest;
-  size: number;
-  diffId: Digest;
-}
-
-function putTarBytes(blobs: string, tar: Uint8Array, compression: Compression): Stored {
+/** Compresses a tar, given as bytes or as a file's path, into `directory` under the hex digits of its digest. */
+export async function storeLayer(directory: string, tar: Uint8Array | string, compression: Compression = 'gzip'): Promise<StoredLayer> {
+  if (typeof tar === 'string') return storeTarFile(directory, tar, compression);
   const bytes = compression === 'gzip' ? gzipSync(tar) : compression === 'zstd' ? zstdCompressSync(tar) : tar;
   const digest = digestOf(bytes);
-  writeFileSync(join(blobs, digest.slice(7)), bytes);
-  return { digest, size: bytes.byteLength, diffId: digestOf(tar) };
+  const path = join(directory, digest.slice(7));
+  writeFileSync(path, bytes);
+  return { path, compression, digest, size: bytes.byteLength, diffId: digestOf(tar) };
 }
 
-async function putTarFile(blobs: string, path: string, compression: Compression): Promise<Stored> {
+async function storeTarFile(directory: string, tar: string, compression: Compression): Promise<StoredLayer> {
   const plain = counter();
   const packed = counter();
-  const temporary = join(blobs, `.new-${process.pid}`);
-  const middle =
-    compression === 'gzip' ? [createGzip()] : compression === 'zstd' ? [createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 3 } })] : [];
-  await pipeline([createReadStream(path, { highWaterMark: 1 << 18 }), plain.stream, ...middle, packed.stream, createWriteStream(temporary)]);
+  const temporary = join(directory, `.new-${process.pid}`);
+  const middle = compression === 'gzip' ? [createGzip()] : compression === 'zstd' ? [createZstdCompress()] : [];
+  await pipeline([createReadStream(tar, { highWaterMark: 1 << 18 }), plain.stream, ...middle, packed.stream, createWriteStream(temporary)]);
   const digest = parseDigest(`sha256:${packed.hash.digest('hex')}`);
-  renameSync(temporary, join(blobs, digest.slice(7)));
-  return { digest, size: packed.seen(), diffId: parseDigest(`sha256:${plain.hash.digest('hex')}`) };
+  const path = join(directory, digest.slice(7));
+  renameSync(temporary, path);
+  return { path, compression, digest, size: packed.seen(), diffId: parseDigest(`sha256:${plain.hash.digest('hex')}`) };
 }
 
 function counter(): { stream: Transform; hash: Hash; seen(): number } {

@@ -1,3 +1,5 @@
+export * from './debian-images.ts';
+export * from './debian-packages.ts';
 export * from './errors.ts';
 export * from './faulty-registry.ts';
 export * from './image-layout.ts';

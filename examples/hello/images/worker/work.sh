@@ -1,0 +1,4 @@
+echo "working every $INTERVAL seconds"
+while sleep "$INTERVAL"; do
+  date
+done

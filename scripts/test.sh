@@ -1,0 +1,24 @@
+#!/bin/sh
+# Sets everything up and runs all tests. Arguments go to the test runner: npm test -- --test-name-pattern=squash
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/node_modules/.bin:$PATH"
+export PATH
+
+sh scripts/setup.sh
+sh scripts/peers.sh
+biome check --log-level=warn .
+
+# Two files at a time: many tests start programs of their own.
+exec node --test \
+  --test-concurrency=2 \
+  --test-timeout=300000 \
+  --enable-source-maps \
+  --experimental-test-coverage \
+  --test-coverage-exclude='**/*.test.ts' \
+  --test-coverage-exclude='**/*.test.js' \
+  --test-coverage-exclude='**/node_modules/**' \
+  --test-reporter=./packages/testkit/dist/reporter.js \
+  --test-reporter-destination=stdout \
+  "$@" \
+  'packages/*/dist/**/*.test.js'
