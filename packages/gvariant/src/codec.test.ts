@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
 import fc from 'fast-check';
+import { byteswapped } from './byteswap.ts';
 import { codec, decode, encode } from './codec.ts';
 import { decodable, typeAndValue, typeText } from './generators.test.ts';
 import { u32Swap, u64Swap } from './swap.ts';
@@ -297,4 +298,16 @@ test('swapped integers', () => {
   assert.equal(u64Swap(123456789n), 0x15cd5b0700000000n);
   fc.assert(fc.property(fc.nat(0xffff_ffff), (value) => assert.equal(u32Swap(u32Swap(value)), value)));
   fc.assert(fc.property(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), (value) => assert.equal(u64Swap(u64Swap(value)), value)));
+});
+
+test('byteswapped swaps every number, and twice gives the value', () => {
+  assert.deepEqual(byteswapped('(ynqiuxtb)', [1, 1, 2, 1, 3, 1n, 2n, true]), [1, 256, 512, 0x0100_0000, 0x0300_0000, 1n << 56n, 2n << 56n, true]);
+  assert.deepEqual(byteswapped('(nix)', [0x80, 0x80, 0x80n]), [-32768, -0x8000_0000, -(1n << 63n)]);
+  assert.deepEqual(byteswapped('a{sv}', [['a', v('mmu', new Just(1))]]), [['a', v('mmu', new Just(0x0100_0000))]]);
+  fc.assert(
+    fc.property(typeAndValue, ({ type, value }) => {
+      const swapped = byteswapped(type, value);
+      if (decodable(swapped)) assert.deepEqual(byteswapped(type, swapped), value);
+    }),
+  );
 });

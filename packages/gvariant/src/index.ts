@@ -1,3 +1,4 @@
+export * from './byteswap.ts';
 export * from './codec.ts';
 export * from './errors.ts';
 export * from './parse-text.ts';

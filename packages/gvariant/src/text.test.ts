@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { describe, test } from 'node:test';
+import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
 import fc from 'fast-check';
 import { decode, encode } from './codec.ts';
@@ -40,31 +40,27 @@ const DIFFERENT: ReadonlySet<string> = new Set([
   '5e-324',
 ]);
 
-describe('parses as GLib', () => {
+test('parses as GLib', () => {
   for (const { text, asked, result } of golden.parsed) {
     if (DIFFERENT.has(text)) continue;
-    test(`${JSON.stringify(text.slice(0, 60))}${asked === null ? '' : ` as ${asked}`}`, () => {
-      let found: { type: string; hex: string } | null = null;
-      try {
-        const { type, value } = parseVariantText(text, asked ?? undefined);
-        found = { type, hex: hexOf(encode(type, value)) };
-      } catch (error) {
-        assert.ok(isKnownError(error), String(error));
-      }
-      assert.deepEqual(found, result === null ? null : { type: result.type, hex: result.hex });
-    });
+    let found: string | undefined;
+    try {
+      const { type, value } = parseVariantText(text, asked ?? undefined);
+      found = `${type} ${hexOf(encode(type, value))}`;
+    } catch (error) {
+      assert.ok(isKnownError(error), String(error));
+    }
+    assert.equal(found, result === null ? undefined : `${result.type} ${result.hex}`, `${text} as ${asked}`);
   }
 });
 
-describe('prints as GLib', () => {
+test('prints as GLib', () => {
   const shown = [...golden.printed, ...golden.parsed.flatMap(({ result }) => (result === null ? [] : [result]))];
   for (const { type, hex, plain, annotated } of shown) {
     if (DIFFERENT.has(hex)) continue;
-    test(`${type} ${hex.slice(0, 60)}`, () => {
-      const value = decode(type, bytesOf(hex));
-      assert.equal(printVariant(type, value), plain);
-      assert.equal(printVariant(type, value, true), annotated);
-    });
+    const value = decode(type, bytesOf(hex));
+    assert.equal(printVariant(type, value), plain);
+    assert.equal(printVariant(type, value, true), annotated);
   }
 });
 

@@ -57,7 +57,8 @@ describe('gpg', hasGpg ? {} : { skip: 'gpg is not installed' }, () => {
     for (const directory of [home, empty]) {
       if (directory === '') continue;
       spawnSync('gpgconf', ['--homedir', directory, '--kill', 'all']);
-      rmSync(directory, { recursive: true, force: true });
+      // An agent that ends removes its sockets at the same time.
+      rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
     }
   });
 
