@@ -110,6 +110,8 @@ const TRUST_REASONS: Readonly<Record<string, string>> = {
 /** Node wraps the attempts on several addresses in one error, undici some failures in another. */
 function codeOf(error: Error): string | undefined {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; depth++) {
+    // undici's parser leaves out the code of some failures.
+    if (at.name === 'HTTPParserError') return 'HPE_INVALID';
     if ('code' in at && typeof at.code === 'string' && at.code !== 'UND_ERR_UNKNOWN') return at.code;
     at = at instanceof AggregateError ? at.errors[0] : at.cause;
   }
