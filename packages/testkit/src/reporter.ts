@@ -2,6 +2,7 @@
  * Reporter of `npm test`: failures and skips in full, one line per package for what passed, coverage per package, and
  * the test runner's own closing lines.
  */
+import { AssertionError } from 'node:assert';
 import { relative } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 import { inspect } from 'node:util';
@@ -45,9 +46,9 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
           skips.set(reason, [...(skips.get(reason) ?? []), `${data.name} (${place})`]);
         } else if (event.type === 'test:fail' && data.todo === undefined) {
           count.fail += 1;
-          const text = failureText(data.name, data.file, event.data.details.error);
-          failures.push(text);
-          yield text;
+          failures.push(failureText(data.name, data.file, event.data.details.error));
+          // The whole story comes at the end, where people look.
+          yield `✖ ${data.name} (${place})\n`;
         } else {
           count.pass += 1;
         }
@@ -68,7 +69,6 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
   yield summaryTable(packages);
   for (const [reason, names] of skips) yield `skipped: ${reason}\n${names.map((name) => `  ${name}\n`).join('')}`;
   if (coverage.length > 0) yield coverageTable(coverage);
-  // Far above is where they happened: say them once more where people look.
   if (failures.length > 0) yield `\n${failures.length} failed:\n${failures.join('')}`;
   yield `\n${closing.map((line) => `ℹ ${line}\n`).join('')}`;
 }
@@ -89,7 +89,8 @@ function placeOf(file: string | undefined): string {
 
 function failureText(name: string, file: string | undefined, error: Error & { cause?: unknown }): string {
   const cause = error.cause instanceof Error ? error.cause : (error.cause ?? error);
-  const text = cause instanceof Error ? inspect(cause, { depth: 4 }) : String(cause);
+  // What an assertion compared is in its message already.
+  const text = cause instanceof AssertionError ? (cause.stack ?? cause.message) : cause instanceof Error ? inspect(cause, { depth: 4 }) : String(cause);
   return `✖ ${name} (${relative(process.cwd(), file ?? '')})\n${text.replace(/^/gm, '    ')}\n`;
 }
 
