@@ -2,6 +2,7 @@
  * Sets of objects by the million: 33 bytes and a share of empty slots each, where a `Set` of strings takes about 150.
  */
 import type { Checksum } from '@cambium/base';
+import { u32Swap } from '@cambium/gvariant';
 import type { ObjectType } from './types.ts';
 
 /** The numbers libostree gives the kinds (OstreeObjectType); 0 marks an empty slot. */
@@ -14,18 +15,22 @@ export interface ObjectName {
   checksum: Checksum;
 }
 
-/** A set of (type, checksum): open addressing over one typed array. Checksums are uniform, so their first word is the hash. */
+/**
+ * A set of (type, checksum): open addressing over one typed array. Checksums are uniform, so their first bits are the hash;
+ * iteration is then nearly in order of checksum, which is also the order of directories on disk.
+ */
 export class ObjectSet {
   #size = 0;
-  #capacity: number;
+  #capacity = 1024;
+  /** Turns 32 bits of hash into a slot. */
+  #shift = 22;
   #words: Uint32Array;
   #types: Uint8Array;
   readonly #scratch: Buffer = Buffer.alloc(32);
   readonly #key: Uint32Array = new Uint32Array(this.#scratch.buffer, this.#scratch.byteOffset, WORDS);
 
   constructor(expected = 512) {
-    this.#capacity = 1024;
-    while (this.#capacity * 0.75 < expected) this.#capacity *= 2;
+    while (this.#capacity * 0.75 < expected) this.#double();
     this.#words = new Uint32Array(this.#capacity * WORDS);
     this.#types = new Uint8Array(this.#capacity);
   }
@@ -65,7 +70,7 @@ export class ObjectSet {
     const mask = this.#capacity - 1;
     const key = this.#key;
     const words = this.#words;
-    for (let at = ((key[0] as number) ^ code) & mask; ; at = (at + 1) & mask) {
+    for (let at = u32Swap(key[0] as number) >>> this.#shift; ; at = (at + 1) & mask) {
       const type = this.#types[at] as number;
       if (type === 0) return at;
       if (type !== code) continue;
@@ -76,10 +81,15 @@ export class ObjectSet {
     }
   }
 
+  #double(): void {
+    this.#capacity *= 2;
+    this.#shift--;
+  }
+
   #grow(): void {
     const words = this.#words;
     const types = this.#types;
-    this.#capacity *= 2;
+    this.#double();
     this.#words = new Uint32Array(this.#capacity * WORDS);
     this.#types = new Uint8Array(this.#capacity);
     for (let old = 0; old < types.length; old++) {

@@ -1,0 +1,341 @@
+/**
+ * Checking a repository. Semantics: `ostree fsck`, libostree 2022.7, with these differences: a missing or corrupt
+ * directory tree or commit is reported like any other object and does not end the check, every report names paths, and
+ * `addTombstones` writes the tombstone of the missing parent (libostree 2022.7 writes one of the child, and removes it).
+ */
+import { rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { type Checksum, createPool, isKnownError, type Pool } from '@cambium/base';
+import { verifyBackRefs, verifyBindings } from './bindings.ts';
+import { type Blame, blame } from './blame.ts';
+import { markPartial, partialReason, writeTombstone } from './commit-markers.ts';
+import { writeFileDurably } from './durable-file.ts';
+import { ostreeError } from './errors.ts';
+import { type BadContent, verifyContents } from './fsck-content.ts';
+import { ObjectSet } from './object-set.ts';
+import type { Repo } from './repo.ts';
+import { traverseTree } from './traverse.ts';
+import type { Commit, ObjectType } from './types.ts';
+
+export interface FsckOptions {
+  /** Go on after a corrupt object. Missing ones never end the check. */
+  all?: boolean;
+  /** Remove corrupt objects: the next pull fetches them anew. */
+  delete?: boolean;
+  /** Write a tombstone for each parent that is not here, and make the repository write them from now on (config). */
+  addTombstones?: boolean;
+  /** Each ref must stand in the bindings of its commit. */
+  verifyBindings?: boolean;
+  /** Each binding must be a ref that resolves to its commit; implies nothing about other commits. */
+  verifyBackRefs?: boolean;
+  /** Worker threads; as many as processors when left out, 0 checks all in this thread. */
+  workers?: number;
+}
+
+/** An object that is missing or corrupt. */
+export interface BadObject extends Blame {
+  type: ObjectType;
+  checksum: Checksum;
+  missing: boolean;
+  message: string;
+}
+
+export type FsckEvent =
+  | { type: 'phase'; phase: 'refs' | 'collection-refs' | 'commits' }
+  | { type: 'verifying'; commits: number }
+  | { type: 'progress'; done: number; total: number }
+  | { type: 'bad'; object: BadObject; deleted: boolean }
+  | { type: 'partial'; commit: Checksum }
+  | { type: 'tombstone'; commit: Checksum };
+
+export interface FsckResult {
+  commits: number;
+  objects: number;
+  /** Commits marked partial, whose objects were not verified. */
+  partialCommits: number;
+  /** Those of them that an earlier check marked. */
+  damagedCommits: number;
+  bad: BadObject[];
+}
+
+type Found = Omit<BadObject, keyof Blame>;
+
+const BATCH_OBJECTS = 256;
+const WORKER_OBJECTS = 2000;
+const BATCHES_PER_WORKER = 4;
+
+/**
+ * Verifies every object that a complete commit reaches. A commit that lacks an object, or loses one to `delete`, is marked partial.
+ *
+ * @throws OSTREE_OBJECT_MISSING for a ref whose commit is not here, OSTREE_OBJECT_CORRUPT for a corrupt object unless `all` or `delete`,
+ *   OSTREE_BINDING_MISMATCH, OSTREE_LOCK_TIMEOUT
+ */
+export async function fsck(repo: Repo, options: FsckOptions = {}, signal?: AbortSignal, on?: (event: FsckEvent) => void): Promise<FsckResult> {
+  const lock = await repo.lock(options.delete === true ? 'exclusive' : 'shared', signal);
+  try {
+    return await new Check(repo, options, signal, on).run();
+  } finally {
+    lock.release();
+  }
+}
+
+class Check {
+  readonly #repo: Repo;
+  readonly #options: FsckOptions;
+  readonly #signal: AbortSignal | undefined;
+  readonly #on: (event: FsckEvent) => void;
+  readonly #reached = new ObjectSet();
+  readonly #commits: Checksum[] = [];
+  readonly #bad: Found[] = [];
+  readonly #result: FsckResult = { commits: 0, objects: 0, partialCommits: 0, damagedCommits: 0, bad: [] };
+
+  constructor(repo: Repo, options: FsckOptions, signal: AbortSignal | undefined, on: ((event: FsckEvent) => void) | undefined) {
+    this.#repo = repo;
+    this.#options = options;
+    this.#signal = signal;
+    this.#on = on ?? ((): void => undefined);
+  }
+
+  async run(): Promise<FsckResult> {
+    this.#checkRefs();
+    this.#on({ type: 'phase', phase: 'commits' });
+    const parents = this.#enumerate();
+    this.#result.commits = this.#commits.length;
+    this.#on({ type: 'verifying', commits: this.#commits.length });
+    this.#walk();
+    const metadata = this.#reached.size;
+    for (const { checksum } of this.#metas()) this.#try('dirmeta', checksum, () => this.#repo.readDirMeta(checksum));
+    this.#stopAtCorrupt();
+    this.#result.objects = metadata;
+    await this.#verifyFiles();
+    this.#report();
+    if (this.#options.addTombstones === true) this.#addTombstones(parents);
+    return this.#result;
+  }
+
+  #checkRefs(): void {
+    this.#on({ type: 'phase', phase: 'refs' });
+    for (const [refspec, checksum] of this.#repo.refs.list()) {
+      const commit = this.#refCommit(refspec, checksum);
+      const ref = refspec.slice(refspec.indexOf(':') + 1);
+      if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref });
+      if (this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
+    }
+    this.#on({ type: 'phase', phase: 'collection-refs' });
+    for (const { collection, ref, checksum } of this.#repo.refs.collectionRefs()) {
+      const commit = this.#refCommit(`(${collection}, ${ref})`, checksum);
+      if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref, collection });
+      if (this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
+    }
+  }
+
+  #refCommit(ref: string, checksum: Checksum): Commit {
+    try {
+      return this.#repo.readCommit(checksum);
+    } catch (cause) {
+      if (!isKnownError(cause)) throw cause;
+      const code = cause.code === 'OSTREE_OBJECT_MISSING' ? 'OSTREE_OBJECT_MISSING' : 'OSTREE_OBJECT_CORRUPT';
+      throw ostreeError(code, `Loading commit for ref ${ref}: ${cause.message}`, { cause, data: { ref, checksum } });
+    }
+  }
+
+  /** Finds the complete commits; returns the parents of all that could be read. */
+  #enumerate(): Set<Checksum> {
+    const parents = new Set<Checksum>();
+    for (const { type, checksum } of this.#repo.listObjects()) {
+      if (type !== 'commit') continue;
+      const reason = partialReason(this.#repo, checksum);
+      if (reason === undefined) this.#commits.push(checksum);
+      else {
+        this.#result.partialCommits++;
+        if (reason === 'fsck') this.#result.damagedCommits++;
+      }
+      if (this.#options.addTombstones !== true) continue;
+      const parent = this.#try('commit', checksum, () => this.#repo.readCommit(checksum).parent, false);
+      if (parent !== undefined) parents.add(parent);
+    }
+    // Reports do not depend on the order in which a directory lists its files.
+    this.#commits.sort();
+    return parents;
+  }
+
+  #walk(): void {
+    for (const checksum of this.#commits) {
+      this.#signal?.throwIfAborted();
+      this.#reached.add('commit', checksum);
+      const commit = this.#try('commit', checksum, () => this.#repo.readCommit(checksum));
+      if (commit !== undefined) traverseTree(this.#repo, commit.root, this.#reached, (type, at, error) => this.#note(type, at, error));
+      this.#stopAtCorrupt();
+    }
+  }
+
+  *#metas(): Iterable<{ checksum: Checksum }> {
+    for (const object of this.#reached) if (object.type === 'dirmeta') yield object;
+  }
+
+  /** Runs a read; what is wrong with the object is noted. */
+  #try<T>(type: ObjectType, checksum: Checksum, read: () => T, note = true): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      if (note) this.#note(type, checksum, error);
+      else if (!isKnownError(error)) throw error;
+      return undefined;
+    }
+  }
+
+  #note(type: ObjectType, checksum: Checksum, error: unknown): void {
+    if (!isKnownError(error)) throw error;
+    this.#bad.push({ type, checksum, missing: error.code === 'OSTREE_OBJECT_MISSING', message: error.message });
+  }
+
+  /** Ends the check at the first corrupt object unless told to go on. */
+  #stopAtCorrupt(): void {
+    if (this.#options.all === true || this.#options.delete === true) return;
+    const corrupt = this.#bad.find((object) => !object.missing);
+    if (corrupt === undefined) return;
+    const { type, checksum, message } = corrupt;
+    const { commits, paths } = blame(this.#repo, this.#commits, [corrupt])[0] as Blame;
+    throw ostreeError(
+      'OSTREE_OBJECT_CORRUPT',
+      `In commits ${commits.join(', ')}: fsck ${type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`}: ${message}`,
+      {
+        data: { type, checksum, commits, paths },
+        hint: 'Check the rest with --all, or remove corrupt objects with --delete and pull them again',
+      },
+    );
+  }
+
+  async #verifyFiles(): Promise<void> {
+    const total = this.#reached.size;
+    const workers = this.#options.workers ?? Math.min(8, availableParallelism());
+    let pool: Pool<Uint8Array, BadContent[]> | undefined;
+    if (workers > 0 && total > WORKER_OBJECTS) {
+      const url = new URL('./fsck-worker.js', import.meta.url);
+      pool = createPool({ url, size: workers, workerData: { path: this.#repo.path }, resourceLimits: { maxYoungGenerationSizeMb: 12 } });
+    }
+    const running = new Set<Promise<void>>();
+    let failure: { error: unknown } | undefined;
+    let done = this.#countMetadata();
+    this.#on({ type: 'progress', done, total });
+    try {
+      for (const batch of this.#fileBatches()) {
+        const count = batch.byteLength / 32;
+        const verdict = pool?.run(batch, [batch.buffer as ArrayBuffer]) ?? verifyContents(this.#repo, batch);
+        const task: Promise<void> = verdict
+          .then(
+            (bad) => {
+              for (const object of bad) this.#bad.push({ type: 'file', ...object });
+              done += count;
+              this.#on({ type: 'progress', done, total });
+            },
+            (error: unknown) => {
+              failure ??= { error };
+            },
+          )
+          .finally(() => running.delete(task));
+        running.add(task);
+        while (running.size >= Math.max(1, workers * BATCHES_PER_WORKER)) await Promise.race(running);
+        this.#signal?.throwIfAborted();
+        if (failure !== undefined) throw (failure as { error: unknown }).error;
+        this.#stopAtCorrupt();
+      }
+      await Promise.all(running);
+      if (failure !== undefined) throw (failure as { error: unknown }).error;
+      this.#stopAtCorrupt();
+    } finally {
+      await Promise.allSettled(running);
+      await pool?.close();
+    }
+  }
+
+  #countMetadata(): number {
+    let count = 0;
+    for (const { type } of this.#reached) if (type !== 'file') count++;
+    return count;
+  }
+
+  *#fileBatches(): Generator<Uint8Array> {
+    let batch = new Uint8Array(BATCH_OBJECTS * 32);
+    let filled = 0;
+    for (const { type, checksum } of this.#reached) {
+      if (type !== 'file') continue;
+      Buffer.from(batch.buffer).write(checksum, filled, 32, 'hex');
+      filled += 32;
+      if (filled < batch.byteLength) continue;
+      yield batch;
+      batch = new Uint8Array(BATCH_OBJECTS * 32);
+      filled = 0;
+    }
+    if (filled > 0) yield batch.slice(0, filled);
+  }
+
+  /** Says whom the bad objects hurt, removes them when asked, and marks those commits. */
+  #report(): void {
+    if (this.#bad.length === 0) return;
+    this.#bad.sort((a, b) => (a.checksum < b.checksum ? -1 : a.checksum > b.checksum ? 1 : 0));
+    const marked = new Set<Checksum>();
+    for (const [i, { commits, paths, morePaths }] of blame(this.#repo, this.#commits, this.#bad).entries()) {
+      const object: BadObject = { ...(this.#bad[i] as Found), commits, paths, morePaths };
+      const deleted = this.#options.delete === true && !object.missing;
+      if (deleted) rmSync(this.#repo.objectPath(object.type, object.checksum), { force: true });
+      this.#result.bad.push(object);
+      this.#on({ type: 'bad', object, deleted });
+      if (!object.missing && !deleted) continue;
+      for (const commit of commits) {
+        if (marked.has(commit) || !this.#repo.writable) continue;
+        marked.add(commit);
+        markPartial(this.#repo, commit, 'fsck');
+        this.#on({ type: 'partial', commit });
+      }
+    }
+  }
+
+  #addTombstones(parents: ReadonlySet<Checksum>): void {
+    const { config, settings, path } = this.#repo;
+    config.set('core', 'tombstone-commits', 'true');
+    writeFileDurably(join(path, 'config'), config.toString(), { sync: settings.fsync });
+    settings.tombstoneCommits = true;
+    for (const parent of parents) {
+      if (this.#repo.hasObject('commit', parent)) continue;
+      writeTombstone(this.#repo, parent);
+      this.#on({ type: 'tombstone', commit: parent });
+    }
+  }
+}
+
+/** Returns the lines that `ostree fsck` prints for an event, with line ends; '' for none. */
+export function formatFsckEvent(event: FsckEvent): string {
+  switch (event.type) {
+    case 'phase':
+      return { refs: 'Validating refs...\n', 'collection-refs': 'Validating refs in collections...\n', commits: 'Enumerating commits...\n' }[event.phase];
+    case 'verifying':
+      return `Verifying content integrity of ${event.commits} commit objects...\n`;
+    case 'progress':
+      return `fsck objects (${event.done}/${event.total}) ${event.total === 0 ? 100 : Math.floor((event.done * 100) / event.total)}%\n`;
+    case 'bad': {
+      const { type, checksum, commits, missing, message } = event.object;
+      if (missing) return `Object missing in commits ${commits.join(', ')}: ${checksum}.${type}\n`;
+      return `In commits ${commits.join(', ')}: fsck ${type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`}: ${message}\n`;
+    }
+    case 'partial':
+      return `Marking commit as partial: ${event.commit}\n`;
+    case 'tombstone':
+      return `Adding tombstone for commit ${event.commit}\n`;
+  }
+}
+
+/** Returns why a check failed, in libostree's words, or undefined when all is well. */
+export function fsckFailure(result: FsckResult): string | undefined {
+  if (result.bad.length > 0) return 'Repository corruption encountered';
+  if (result.damagedCommits > 0) return `${result.damagedCommits} partial commits from fsck-detected corruption`;
+  return undefined;
+}
+
+/** Returns what `ostree fsck` prints at the end of a check that did not throw. */
+export function formatFsckResult(result: FsckResult): string {
+  let text = result.partialCommits > 0 ? `${result.partialCommits} partial commits not verified\n` : '';
+  if (fsckFailure(result) === undefined) text += `object fsck of ${result.commits} commits completed successfully - no errors found.\n`;
+  return text;
+}
