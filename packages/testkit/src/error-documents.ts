@@ -50,7 +50,7 @@ export function codeFaults(tables: readonly ErrorTable[]): string[] {
       if (other !== undefined) faults.push(`${code} is in ${other} and in ${name}`);
       owner.set(code, name);
       if (!/^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$/.test(code)) faults.push(`${name}: ${code} is not like SUBJECT_WHAT`);
-      if (!/^[A-Z0-9`"'(].*[.)]$/.test(meaning)) faults.push(`${name}: the meaning of ${code} is not a sentence: ${meaning}`);
+      if (!/^\S.*[.)]$/.test(meaning)) faults.push(`${name}: the meaning of ${code} is not a sentence: ${meaning}`);
     }
   }
   return faults;
