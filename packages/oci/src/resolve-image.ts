@@ -3,7 +3,7 @@ import { type Bytes, collect, type DiffId, type Digest, isKnownError } from '@ca
 import { isIndex, MAX_CONFIG_BYTES, parseImageConfig, parseManifestOrIndex, verifyImageManifest } from './documents.ts';
 import { ociError } from './errors.ts';
 import { documentKind } from './media-types.ts';
-import { chooseFromIndex, normalizePlatform, platformMissing, platformRank, printPlatform, type WantedPlatform } from './platform.ts';
+import { chooseFromIndex, isAttestation, normalizePlatform, platformMissing, platformRank, printPlatform, type WantedPlatform } from './platform.ts';
 import type { Descriptor, Document, ImageConfig, ImageSource, Index, Manifest, Platform, ResolvedImage } from './types.ts';
 
 /** Documents the caller has from before, by digest. They are verified again, so a wrong one costs a request and nothing else. */
@@ -77,7 +77,11 @@ async function resolveFromIndex(
     if (descriptor.platform === undefined && platformRank(wanted, image.config.value) === undefined) continue;
     return image;
   }
-  throw platformMissing(index.value.manifests, wanted, source.reference);
+  throw platformMissing(
+    index.value.manifests.filter((descriptor) => !isAttestation(descriptor)),
+    wanted,
+    source.reference,
+  );
 }
 
 async function fetchTop(source: ImageSource, { signal, cache }: ResolveOptions): Promise<Document<Manifest | Index>> {

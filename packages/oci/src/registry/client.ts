@@ -72,7 +72,7 @@ function createRegistry(name: string, transport: Transport, login: Login): Regis
       const headers = authorization === undefined ? request.headers : { ...request.headers, authorization };
       const answer = await transport.exchange({ method: 'GET', url, headers, signal, probe }, async (response) => {
         if (response.status === 401) {
-          await login.challenged(response, repositoryName, authorization, fresh, signal);
+          await login.challenged(response, url, repositoryName, authorization, fresh, signal);
           return undefined;
         }
         if (probe && response.status === 400 && url.protocol === 'http:') await refuseTlsHint(response);

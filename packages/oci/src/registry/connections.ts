@@ -1,5 +1,6 @@
 /** Connections to hosts: pools of kept-alive sockets, one per origin, and whom they trust. */
 import type { SecureContext } from 'node:tls';
+import { baseError } from '@cambium/base';
 import type { Pool } from 'undici';
 
 export interface ConnectionOptions {
@@ -52,7 +53,7 @@ export function createConnections(options: ConnectionOptions): Connections {
         trust ??= trustedBy(options.ca, systemTrusted);
         secureContext = await trust;
       }
-      if (closed) throw new TypeError('The registry client is closed');
+      if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the registry client was closed`);
       const made = pools.get(key);
       if (made !== undefined) return made;
       const pool = new undici.Pool(origin, {

@@ -23,13 +23,12 @@ export interface Login {
   /**
    * Takes in a 401. Returns normally when another try with a new {@link authorization} may succeed.
    *
+   * @param asked the URL the request began with
    * @param sent the header the refused request had
    * @param fresh whether that header came of a login made for this very request
    * @throws OCI_AUTH_REQUIRED, OCI_AUTH_DENIED
    */
-  challenged(response: HttpResponse, repositoryName: string, sent: string | undefined, fresh: boolean, signal?: AbortSignal): Promise<void>;
-  /** Returns whether credentials are known for the repository, for messages. */
-  hasCredentials(repositoryName: string, signal?: AbortSignal): Promise<boolean>;
+  challenged(response: HttpResponse, asked: URL, repositoryName: string, sent: string | undefined, fresh: boolean, signal?: AbortSignal): Promise<void>;
 }
 
 interface Token {
@@ -150,7 +149,18 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
       const credential = await credentialsFor(repositoryName, signal);
       return credential === undefined ? undefined : basic(credential);
     },
-    async challenged(response, repositoryName, sent, fresh, signal) {
+    async challenged(response, asked, repositoryName, sent, fresh, signal) {
+      // Where a redirect ended must not tell us where to send the registry's password.
+      if (response.url.origin !== asked.origin) {
+        response.discard();
+        throw ociError(
+          'OCI_AUTH_DENIED',
+          `Cannot read ${registry}/${repositoryName}: ${displayUrl(response.url)}, where the registry redirects to, denies access`,
+          {
+            data: { url: displayUrl(response.url), status: 401 },
+          },
+        );
+      }
       const chosen = chooseScheme(parseChallenges(response.headers['www-authenticate']), response.url);
       const said = errorText(await readText(response, MAX_TOKEN_ANSWER_BYTES));
       const detail = said === undefined ? '' : `: ${secrets.clean(said)}`;
@@ -179,7 +189,6 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
       // Another request may have renewed the token meanwhile: drop it only if it is the refused one.
       if (held !== undefined && sent === `Bearer ${held.value}`) tokens.delete(key);
     },
-    hasCredentials: async (repositoryName, signal) => (await credentialsFor(repositoryName, signal)) !== undefined,
   };
 }
 

@@ -1,5 +1,5 @@
 /** Turns what sockets, TLS and the HTTP parser say into known errors. */
-import { isKnownError, type KnownError } from '@cambium/base';
+import { baseError, isKnownError, type KnownError } from '@cambium/base';
 import { ociError } from '../errors.ts';
 import { displayUrl } from './redact.ts';
 
@@ -72,6 +72,12 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
       return timeout('it does not answer');
     case 'UND_ERR_BODY_TIMEOUT':
       return timeout('it stopped sending');
+    case 'UND_ERR_DESTROYED':
+      return {
+        error: baseError('OPERATION_ABORTED', `Stopped reading from ${host}: the registry client was closed`, { data }),
+        transient: false,
+        protocol: false,
+      };
     case 'ECONNRESET':
     case 'EPIPE':
     case 'ECONNABORTED':
