@@ -1,5 +1,21 @@
 export * from './decompress.ts';
 export { COMPRESSION_HEAD_BYTES, type Compression, detectCompression } from './detect-compression.ts';
 export * from './errors.ts';
-export * from './tar-entry.ts';
+export {
+  MAX_ENTRIES,
+  MAX_HOLE_BYTES,
+  MAX_PATH_BYTES,
+  MAX_PAX_BYTES,
+  MAX_SPARSE_EXTENTS,
+  MAX_TOTAL_BYTES,
+  MAX_XATTR_VALUE_BYTES,
+  MAX_XATTRS,
+  type TarEntry,
+  type TarLimits,
+  type TarType,
+  type TarXattr,
+} from './tar-entry.ts';
+export * from './tar-index.ts';
 export { type TarHandler, TarParser } from './tar-parser.ts';
+export { readTar, type TarFile } from './tar-reader.ts';
+export * from './tar-writer.ts';

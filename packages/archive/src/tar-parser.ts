@@ -49,7 +49,7 @@ const PAX_SPARSE = 5;
 const DONE = 6;
 type State = typeof HEADER | typeof DATA | typeof SKIP | typeof META | typeof GNU_SPARSE | typeof PAX_SPARSE | typeof DONE;
 
-const ZEROS: Uint8Array = new Uint8Array(64 * 1024);
+export const ZEROS: Uint8Array = new Uint8Array(64 * 1024);
 const SLAB_BYTES = 32 * 1024;
 const NO_XATTRS: readonly TarXattr[] = [];
 
@@ -134,6 +134,30 @@ export class TarParser {
   /** Whether the end mark was seen: what follows is ignored, and need not be written. */
   get done(): boolean {
     return this.#state === DONE;
+  }
+
+  /** Offset of the content of the entry at hand, while `handler.entry` runs; undefined when it is sparse, and so not in one piece. */
+  get contentOffset(): number | undefined {
+    return this.#map === undefined ? this.#headerOffset + BLOCK : undefined;
+  }
+
+  /**
+   * Passes over content and padding without their bytes, for archives that can be read at any offset.
+   * Returns how many bytes of the archive, at most `available`, need not be written; no `data` is called for them.
+   */
+  skip(available: number): number {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    let skipped = 0;
+    while ((this.#state === DATA || this.#state === SKIP) && skipped < available) {
+      const take = Math.min(this.#remaining, available - skipped);
+      skipped += take;
+      this.#remaining -= take;
+      if (this.#remaining > 0) break;
+      if (this.#state === DATA) this.#pieceEnd();
+      else this.#state = HEADER;
+    }
+    this.#base += skipped;
+    return skipped;
   }
 
   /**
