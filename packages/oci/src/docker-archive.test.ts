@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
@@ -164,6 +164,25 @@ test('damaged archives', async (t) => {
   assert.equal(await codeOf(openImage(`docker-archive:${path}.absent`)), 'OCI_ARCHIVE_INVALID');
   assert.equal(await codeOf(openImage(`oci-archive:${scratch(t)}`)), 'OCI_ARCHIVE_INVALID');
   assert.equal(await codeOf(openImage(`oci-archive:${archive(t, GOOD)}`)), 'OCI_LAYOUT_INVALID');
+});
+
+test('a compressed archive is unpacked where that is allowed, and cleaned up', async (t) => {
+  const path = archive(t, GOOD);
+  const plain = await readAll(`docker-archive:${path}`);
+  const bytes = readFileSync(path);
+  const temporaryDirectory = scratch(t);
+  for (const compressed of [gzipSync(bytes), zstdCompressSync(bytes)]) {
+    writeFileSync(path, compressed);
+    const source = await openImage(`docker-archive:${path}`, { temporaryDirectory });
+    assert.equal(readdirSync(temporaryDirectory).length, 1);
+    assert.equal((await source.manifest()).digest, plain.manifest.digest);
+    assert.equal((await resolveImage(source, parsePlatform('amd64'))).layers.length, 2);
+    await source.close();
+    assert.deepEqual(readdirSync(temporaryDirectory), []);
+    writeFileSync(path, compressed.subarray(0, 100));
+    assert.equal(await codeOf(openImage(`docker-archive:${path}`, { temporaryDirectory })), 'OCI_ARCHIVE_INVALID');
+    assert.deepEqual(readdirSync(temporaryDirectory), []);
+  }
 });
 
 test('property: a damaged archive gives known errors only', async (t) => {

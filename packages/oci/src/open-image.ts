@@ -13,6 +13,8 @@ export interface OpenImageOptions {
   registry?: RegistryClient;
   /** For the client of this image's own. */
   registryOptions?: RegistryClientOptions;
+  /** Where a compressed archive may be unpacked until the image is closed; without it one is refused. */
+  temporaryDirectory?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -37,9 +39,9 @@ export async function openImage(place: Place | string, options: OpenImageOptions
     case 'oci':
       return await openLayout(directoryFiles(where.path), where, printPlace(where), signal);
     case 'oci-archive':
-      return await withFiles(await openTarFiles(where.path, signal), (files) => openLayout(files, where, printPlace(where), signal));
+      return await withFiles(await openTarFiles(where.path, options), (files) => openLayout(files, where, printPlace(where), signal));
     case 'docker-archive':
-      return await withFiles(await openTarFiles(where.path, signal), (files) => openDockerArchive(files, where, printPlace(where), signal));
+      return await withFiles(await openTarFiles(where.path, options), (files) => openDockerArchive(files, where, printPlace(where), signal));
     case 'dir':
       return createDirTransport(directoryFiles(where.path), printPlace(where));
   }

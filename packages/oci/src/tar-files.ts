@@ -1,161 +1,79 @@
-/** The members of a tar file, read where they stand: nothing is unpacked. */
-import { type FileHandle, open } from 'node:fs/promises';
-import { posix } from 'node:path';
-import { type TarEntry, TarParser } from '@cambium/archive';
-import { type Bytes, decodeUtf8, errnoOf, isKnownError, systemError } from '@cambium/base';
+/** The members of a tar file as the files of an image, read where they stand. */
+import { randomUUID } from 'node:crypto';
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { indexTar, plainTar, readTarMember } from '@cambium/archive';
+import { type Bytes, errnoOf, isKnownError, systemError } from '@cambium/base';
 import { ociError } from './errors.ts';
 import type { ImageFiles } from './image-files.ts';
 
+export interface TarFilesOptions {
+  /** Where a compressed archive (`docker save | gzip`) may be unpacked until it is closed; without it one is refused. */
+  temporaryDirectory?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /** Docker's archives have three members per layer, layouts one per blob. */
 const MAX_MEMBERS = 100_000;
-/** `docker save` links equal layers to each other; a chain of links is odd, a circle is an attack. */
-const MAX_LINKS = 8;
-const BLOCK = 512;
-const CHUNK_BYTES = 128 * 1024;
-const ZEROS = new Uint8Array(64 * 1024);
-
-type Member = { offset: number; size: number } | { link: string };
 
 /**
- * Opens a tar file and lists its members; contents are skipped, not read. Members by the same name: the last counts, as when unpacking.
+ * Opens a tar file and lists its members; contents are skipped, not read.
  *
- * @throws OCI_ARCHIVE_INVALID, SYSTEM_DENIED
+ * @throws OCI_ARCHIVE_INVALID, SYSTEM_DENIED, SYSTEM_NO_SPACE
  */
-export async function openTarFiles(path: string, signal?: AbortSignal): Promise<ImageFiles> {
-  let file: FileHandle;
+export async function openTarFiles(path: string, { temporaryDirectory, signal }: TarFilesOptions = {}): Promise<ImageFiles> {
+  await requireFile(path);
+  const temporary = temporaryDirectory === undefined ? undefined : join(temporaryDirectory, `image-${randomUUID()}.tar`);
+  const close = async (): Promise<void> => {
+    if (temporary !== undefined) await rm(temporary, { force: true });
+  };
+  const options = signal === undefined ? {} : { signal };
   try {
-    file = await open(path, 'r');
-  } catch (cause) {
-    if (errnoOf(cause) === 'ENOENT') throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": there is no such file`, { hint: 'Check the path' });
-    throw systemError(cause, `Cannot read "${path}"`) ?? cause;
-  }
-  try {
-    const members = await listMembers(file, path, signal);
+    const plain = temporary === undefined ? path : await plainTar(path, temporary, options);
+    const members = await indexTar(plain, { ...options, limits: { maxEntries: MAX_MEMBERS } });
+    const { size: available } = await stat(plain);
     return {
       path,
-      size: async (name) => resolve(members, name)?.size,
-      open: (name, signal) => readMember(file, resolve(members, name), path, name, signal),
-      close: () => file.close(),
+      size: async (name) => {
+        const member = members.get(name);
+        if (member !== undefined && member.offset + member.size > available)
+          throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": it ends inside "${name}"`);
+        return member?.size;
+      },
+      async *open(name, signal): Bytes {
+        const member = members.get(name);
+        if (member === undefined) throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": it has no file "${name}"`);
+        try {
+          yield* readTarMember(plain, member, signal);
+        } catch (error) {
+          throw invalid(error, path);
+        }
+      },
+      close,
     };
   } catch (error) {
-    await file.close();
-    throw error;
+    await close();
+    throw invalid(error, path);
   }
 }
 
-async function listMembers(file: FileHandle, path: string, signal: AbortSignal | undefined): Promise<Map<string, Member>> {
-  const fail = (reason: string, hint?: string): Error => ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": ${reason}`, hint === undefined ? {} : { hint });
-  const info = await file.stat();
-  if (!info.isFile()) throw fail('it is not a regular file', 'An image in a directory is an oci:DIRECTORY');
-  const members = new Map<string, Member>();
-  let at = 0;
-  let skip = 0;
-  let inside = false;
-  const handler = {
-    entry(entry: TarEntry): void {
-      inside = true;
-      const name = decodeUtf8(entry.path);
-      if (name === undefined) throw fail('it has a member whose name is not UTF-8');
-      if (entry.size > info.size - at) throw fail(`it ends inside "${name}"`);
-      skip = entry.size;
-      const member = describe(entry, at);
-      if (member !== undefined) members.set(plainName(name), member);
-    },
-    data(chunk: Uint8Array): void {
-      skip -= chunk.byteLength;
-    },
-    hole(): void {
-      throw fail('it has sparse members');
-    },
-    entryEnd(): void {
-      // Fewer bytes stored than the member has: it is sparse, and what follows is not where it seems to be.
-      if (skip > 0) throw fail('it has sparse members');
-      inside = false;
-    },
-  };
-  const parser = new TarParser(handler, { maxEntries: MAX_MEMBERS });
+/** A pipe would block for ever, and a directory gives a riddle of an error. */
+async function requireFile(path: string): Promise<void> {
   try {
-    while (!parser.done) {
-      signal?.throwIfAborted();
-      // A new block each time: long names stay views of it until the header they belong to.
-      const block = Buffer.allocUnsafe(BLOCK);
-      const { bytesRead } = await file.read(block, 0, BLOCK, at);
-      if (at === 0 && isCompressed(block.subarray(0, bytesRead))) throw fail('it is compressed', 'Unpack it first with gunzip or zstd -d');
-      if (bytesRead === 0) break;
-      at += bytesRead;
-      parser.write(block.subarray(0, bytesRead));
-      // The parser wants to see contents; that they are zeros here is no matter to it.
-      const padded = Math.ceil(skip / BLOCK) * BLOCK;
-      at += padded;
-      for (let left = padded; left > 0; left -= ZEROS.byteLength) parser.write(ZEROS.subarray(0, Math.min(left, ZEROS.byteLength)));
-    }
-    if (inside) throw fail('it ends early');
-    parser.end();
-  } catch (error) {
-    if (isKnownError(error) && error.code.startsWith('ARCHIVE_')) {
-      throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": ${error.message}`, { cause: error, hint: 'Check that it is a tar archive of an image' });
-    }
-    throw error;
+    if ((await stat(path)).isFile()) return;
+  } catch (cause) {
+    if (errnoOf(cause) !== 'ENOENT' && errnoOf(cause) !== 'ENOTDIR') throw systemError(cause, `Cannot read "${path}"`) ?? cause;
+    throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": there is no such file`, { hint: 'Check the path' });
   }
-  return members;
+  throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": it is not a regular file`, { hint: 'An image in a directory is an oci:DIRECTORY' });
 }
 
-function describe(entry: TarEntry, offset: number): Member | undefined {
-  switch (entry.type) {
-    case 'file':
-      return { offset, size: entry.size };
-    case 'symlink':
-    case 'hardlink': {
-      const target = decodeUtf8(entry.linkPath);
-      if (target === undefined) return undefined;
-      // A hard link names its target from the root of the archive, a symlink from where it stands.
-      const from = entry.type === 'hardlink' ? '.' : posix.dirname(plainName(decodeUtf8(entry.path) ?? ''));
-      return { link: plainName(posix.join('/', from, target)) };
-    }
-    default:
-      return undefined;
-  }
-}
-
-function plainName(name: string): string {
-  return posix.normalize(`/${name}`).slice(1).replace(/\/$/, '');
-}
-
-function resolve(members: ReadonlyMap<string, Member>, name: string): { offset: number; size: number } | undefined {
-  let member = members.get(name);
-  for (let links = 0; member !== undefined && 'link' in member; links++) {
-    if (links >= MAX_LINKS) return undefined;
-    member = members.get(member.link);
-  }
-  return member;
-}
-
-async function* readMember(
-  file: FileHandle,
-  member: { offset: number; size: number } | undefined,
-  path: string,
-  name: string,
-  signal: AbortSignal | undefined,
-): Bytes {
-  if (member === undefined) throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": it has no file "${name}"`);
-  let { offset, size: left } = member;
-  while (left > 0) {
-    signal?.throwIfAborted();
-    const length = Math.min(left, CHUNK_BYTES);
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(length), 0, length, offset);
-    if (bytesRead === 0) throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": it ends inside "${name}"`);
-    yield buffer.subarray(0, bytesRead);
-    offset += bytesRead;
-    left -= bytesRead;
-  }
-}
-
-function isCompressed(start: Uint8Array): boolean {
-  const [a, b, c, d] = start;
-  return (
-    (a === 0x1f && b === 0x8b) ||
-    (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd) ||
-    (a === 0xfd && b === 0x37 && c === 0x7a) ||
-    (a === 0x42 && b === 0x5a && c === 0x68)
-  );
+/** The archive is at fault for what its parser and decompressor say. */
+function invalid(error: unknown, path: string): unknown {
+  if (!isKnownError(error) || !error.code.startsWith('ARCHIVE_')) return error;
+  return ociError('OCI_ARCHIVE_INVALID', `Cannot use "${path}": ${error.message}`, {
+    cause: error,
+    hint: error.hint ?? 'Check that it is a tar archive of an image',
+    data: { reason: error.code },
+  });
 }
