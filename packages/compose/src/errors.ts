@@ -27,7 +27,11 @@ export type ComposeErrorCode =
   | 'COMPOSE_REMOTE_UNSUPPORTED'
   | 'COMPOSE_PIN_NOT_IN_PLACE'
   | 'COMPOSE_PATH_OUTSIDE'
-  | 'COMPOSE_IGNORE_FILE_INVALID';
+  | 'COMPOSE_IGNORE_FILE_INVALID'
+  | 'COMPOSE_BUILD_ONLY'
+  | 'COMPOSE_APP_NAME_INVALID'
+  | 'COMPOSE_IMAGE_SOURCE_UNUSED'
+  | 'COMPOSE_IMAGE_MISMATCH';
 
 export const composeError: ErrorFactory<ComposeErrorCode> = defineErrors<ComposeErrorCode>({
   COMPOSE_FILE_NOT_FOUND: { kind: 'not-found', meaning: 'No compose file was found, or one that was asked for by name does not exist.' },
@@ -55,6 +59,10 @@ export const composeError: ErrorFactory<ComposeErrorCode> = defineErrors<Compose
   COMPOSE_REMOTE_UNSUPPORTED: { kind: 'input', meaning: 'An include or extends names a remote resource; only local files are read.' },
   COMPOSE_PIN_NOT_IN_PLACE: { kind: 'input', meaning: 'Images cannot be pinned by changing image scalars alone; the resolved model must be written instead.' },
   COMPOSE_PATH_OUTSIDE: { kind: 'input', meaning: 'A compose project refers to a file outside its directory.' },
+  COMPOSE_BUILD_ONLY: { kind: 'input', meaning: 'A service has a build and no image, so there is nothing to pack.' },
+  COMPOSE_APP_NAME_INVALID: { kind: 'input', meaning: 'The project directory has a name that an app in a commit cannot have.' },
+  COMPOSE_IMAGE_SOURCE_UNUSED: { kind: 'usage', meaning: 'A place was given for an image that the project does not have.' },
+  COMPOSE_IMAGE_MISMATCH: { kind: 'integrity', meaning: 'An image read from another place does not have the digest that its reference states.' },
   COMPOSE_IGNORE_FILE_INVALID: { kind: 'input', meaning: 'A pattern of an ignore file is not valid.' },
 });
 

@@ -12,3 +12,6 @@ export * from './project-files.ts';
 export * from './project-name.ts';
 export { type ResolveOptions, resolvedModel } from './resolved-model.ts';
 export * from './types.ts';
+export * from './pack.ts';
+export type { ImageEvent } from './pack-images.ts';
+export * from './project-files.ts';

@@ -15,6 +15,9 @@ const RULES = new PathTable<Rule>({
   'services.*.command': 'replace',
   'services.*.entrypoint': 'replace',
   'services.*.healthcheck.test': 'replace',
+  // A variable without a value is one to pass through, and not an absent override.
+  'services.*.environment.*': 'replace',
+  'services.*.build.args.*': 'replace',
   'services.*.ulimits.*': 'replace',
   'services.*.extends': 'replace',
   'services.*.logging': 'logging',

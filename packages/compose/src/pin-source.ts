@@ -166,8 +166,11 @@ function written(node: Node, old: string, value: string): string {
   const plain = PLAIN.test(text) && /[^0-9._]/.test(text) ? text : quoted;
   if (type !== 'BLOCK_FOLDED' && type !== 'BLOCK_LITERAL') return plain;
   // A block scalar owns its lines: one line is left, with the comment of its header.
-  const comment = /^[^\r\n]*?(\s+#[^\r\n]*)/.exec(old)?.[1] ?? '';
-  return plain + comment + (/(\r?\n)\s*$/.exec(old)?.[1] ?? '');
+  const header = old.slice(0, old.search(/[\r\n]|$/));
+  const hash = header.search(/\s#/);
+  const comment = hash < 0 ? '' : header.slice(header.slice(0, hash).trimEnd().length);
+  const tail = old.slice(old.trimEnd().length);
+  return plain + comment + (tail.includes('\r\n') ? '\r\n' : tail.includes('\n') ? '\n' : '');
 }
 
 /** Returns what else differs between the two texts, or undefined. */

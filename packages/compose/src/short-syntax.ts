@@ -100,10 +100,13 @@ export function parseVolume(spec: string): VolumeMount {
 }
 
 export function isHostPath(source: string): boolean {
-  return /^[./~]|^\\\\|^[A-Za-z]:./.test(source);
+  return /^[./~]|^\\\\|^[A-Za-z]:\\/.test(source);
 }
 
-/** Splits at colons, but not in `${…}` (kept when interpolation is off) nor after a Windows drive letter. */
+/**
+ * Splits at colons, but not in `${…}` (kept when interpolation is off) nor after the drive letter of `C:\\…`. compose-go takes every
+ * single letter for a drive; docker-compose 1.29 on Linux, and this, take `d:/data` for a volume called d.
+ */
 function splitVolume(spec: string): string[] {
   const parts: string[] = [];
   let part = '';
@@ -112,7 +115,7 @@ function splitVolume(spec: string): string[] {
     const char = spec[i] as string;
     if (char === '$' && spec[i + 1] === '{') braces++;
     else if (char === '}' && braces > 0) braces--;
-    if (char === ':' && braces === 0 && !(spec.length > 2 && /^[A-Za-z]$/.test(part))) {
+    if (char === ':' && braces === 0 && !(spec[i + 1] === '\\' && /^[A-Za-z]$/.test(part))) {
       parts.push(part);
       part = '';
     } else part += char;

@@ -5,6 +5,7 @@
  * because Compose follows Go's rules: `yes` is text, `0777` is octal, a number too large stays text.
  * Source: YAML 1.2.2; https://yaml.org/type/merge.html; compose-go `loader/reset.go`.
  */
+import type { KnownError } from '@cambium/base';
 import { Composer, isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, type Pair, Parser, type Scalar, visit, type YAMLMap } from 'yaml';
 import { type ComposeErrorCode, composeError, faultAt, type Position } from './errors.ts';
 import type { Path } from './path.ts';
@@ -62,10 +63,13 @@ export function parseYaml(text: string, file: string, limits: YamlLimits = YAML_
     // The failsafe schema keeps every scalar as text; unique keys are checked here because the library's check is quadratic.
     const composer = new Composer({ schema: 'failsafe', resolveKnownTags: false, uniqueKeys: false });
     // The library collects errors (a megabyte of commas gives a million, in 8 s); the first one is enough.
-    const onError = (source: number | { offset: number } | [number, number], _code: string, message: string, warning?: boolean): void => {
+    let fault: KnownError | undefined;
+    const onError = (source: number | { offset: number } | [number, number], code: string, message: string, warning?: boolean): void => {
       if (warning === true) return;
       const offset = typeof source === 'number' ? source : Array.isArray(source) ? source[0] : source.offset;
-      throw faultAt('COMPOSE_YAML_INVALID', at(offset), `Cannot parse YAML: ${message}`);
+      // The library catches what is thrown inside it and reports it again: the first report stands. It does so for an exhausted stack too.
+      fault ??= faultAt(code === 'RESOURCE_EXHAUSTION' ? 'COMPOSE_TOO_COMPLEX' : 'COMPOSE_YAML_INVALID', at(offset), `Cannot parse YAML: ${message}`);
+      throw fault;
     };
     Object.assign(composer, { onError });
     const documents: YamlDocument[] = [];
@@ -139,9 +143,9 @@ class Converter {
 
   convert(source: Node | null, path: Path, depth: number): { value: unknown; places: Places } {
     const offset = source?.range?.[0] ?? 0;
-    this.#spend(source, depth);
-    if (source === null) return { value: null, places: { offset } };
-    const node = this.#target(source);
+    const node = source === null ? null : this.#target(source);
+    this.#spend(node, depth);
+    if (source === null || node === null) return { value: null, places: { offset } };
     const tag = 'tag' in node ? node.tag : undefined;
     if (tag === '!reset' || tag === '!override') this.#resets.push(path);
     if (tag === '!reset') return { value: GONE, places: { offset } };
