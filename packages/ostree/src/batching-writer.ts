@@ -31,7 +31,9 @@ export class BatchingWriter implements ContentWriter {
   readonly #check: (header: FileHeader) => void;
   /** Two per thread in flight, one being filled. */
   readonly #maxBuffers: number;
-  #buffers = 0;
+  /** Buffers being filled or worked on. */
+  #used = 0;
+  /** Kept for use again: shared memory that nobody holds goes only when the garbage collector comes by, which may be never. */
   #free: SharedArrayBuffer[] = [];
   #batch: Batch | undefined;
   #room: (() => void)[] = [];
@@ -142,7 +144,7 @@ export class BatchingWriter implements ContentWriter {
   }
 
   ready(): Promise<void> | undefined {
-    if (this.#batch !== undefined || this.#free.length > 0 || this.#buffers < this.#maxBuffers) return undefined;
+    if (this.#used < this.#maxBuffers) return undefined;
     this.#roomPromise ??= new Promise((resolve) => this.#room.push(resolve));
     return this.#roomPromise;
   }
@@ -213,17 +215,15 @@ export class BatchingWriter implements ContentWriter {
   }
 
   #takeBuffer(): SharedArrayBuffer {
-    const free = this.#free.pop();
-    if (free !== undefined) return free;
     // Above the limit when the caller does not wait for ready(): its memory, its choice.
-    this.#buffers++;
-    return new SharedArrayBuffer(BUFFER_BYTES);
+    this.#used++;
+    return this.#free.pop() ?? new SharedArrayBuffer(BUFFER_BYTES);
   }
 
   #release(buffer: SharedArrayBuffer): void {
-    if (this.#buffers > this.#maxBuffers) this.#buffers--;
-    else this.#free.push(buffer);
-    if (this.#free.length === 0 && this.#buffers >= this.#maxBuffers) return;
+    this.#used--;
+    this.#free.push(buffer);
+    if (this.#used >= this.#maxBuffers) return;
     const waiting = this.#room;
     this.#room = [];
     this.#roomPromise = undefined;
