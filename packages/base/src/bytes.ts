@@ -27,7 +27,8 @@ export async function collect(source: Bytes, limitBytes: number, what = 'data'):
   for await (const chunk of source) {
     seen += chunk.byteLength;
     if (seen > limitBytes) throw baseError('BYTES_TOO_LARGE', `Cannot read ${what}: over ${limitBytes} bytes`, { data: { limitBytes } });
-    parts.push(chunk.slice());
+    // Not slice(): for a Buffer that is a view.
+    parts.push(new Uint8Array(chunk));
   }
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : concat(parts);
 }

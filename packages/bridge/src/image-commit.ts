@@ -2,7 +2,7 @@
  * Image commits: one image's squashed root filesystem as an OSTree commit under a ref by its manifest digest,
  * with the documents that made it. Format: `docs/formats/layer-commits.md`.
  */
-import { type Checksum, type DiffId, type Digest, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
+import { type Checksum, compareUtf8, type DiffId, type Digest, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import type { DocumentCache } from '@cambium/oci';
 import { type Metadata, MutableTree, type Repo, type Transaction, type TreeRoot } from '@cambium/ostree';
@@ -120,7 +120,7 @@ export function storedDocuments(repo: Repo): DocumentCache {
 function squashLayers(repo: Repo, transaction: Transaction, layers: readonly LayerCommit[]): TreeRoot {
   const store: DirectoryStore = {
     read: (tree) => repo.readDirTree(tree),
-    write: (listing) => transaction.writeDirTree({ files: [...listing.files], dirs: [...listing.dirs] }),
+    write: (listing) => transaction.writeDirTree({ files: listing.files.toSorted(byName), dirs: listing.dirs.toSorted(byName) }),
     impliedMeta: transaction.writeDirMeta(IMPLIED_META),
     defaultMeta: transaction.writeDirMeta(DEFAULT_META),
   };
@@ -134,6 +134,8 @@ function squashLayers(repo: Repo, transaction: Transaction, layers: readonly Lay
   if (stack.length === 0) stack = [{ tree: transaction.writeDirTree({ files: [], dirs: [] }), meta: store.defaultMeta }];
   return squash(stack);
 }
+
+const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
 function linkFiles(repo: Repo, transaction: Transaction, root: TreeRoot, layer: { links: readonly LayerLink[]; diffId: DiffId }): TreeRoot {
   const tree = MutableTree.of(repo, root);

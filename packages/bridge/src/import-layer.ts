@@ -83,7 +83,7 @@ async function* uncompressed(input: LayerInput, signal: AbortSignal | undefined)
     const next = await source.next();
     if (next.done === true) ended = true;
     else {
-      head.push(next.value.slice());
+      head.push(new Uint8Array(next.value));
       size += next.value.byteLength;
     }
   }
@@ -197,7 +197,7 @@ class EntryReceiver {
       data(chunk) {
         // Most files lie within one chunk and need no copy of their own: the writer makes one.
         if (chunk.byteLength === size) add(chunk);
-        else pieces?.push(chunk.slice());
+        else pieces?.push(new Uint8Array(chunk));
       },
       end() {
         if (pieces !== undefined) add(concat(pieces));

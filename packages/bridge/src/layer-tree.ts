@@ -3,7 +3,7 @@
  */
 
 import type { TarEntry } from '@cambium/archive';
-import type { Checksum } from '@cambium/base';
+import { type Checksum, compareUtf8 } from '@cambium/base';
 import type { Transaction, TreeRoot } from '@cambium/ostree';
 import { parseEntryPath, parseWhiteout, S_IFDIR } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
@@ -14,6 +14,8 @@ interface Directory {
   files: Map<string, Promise<Checksum> | Checksum>;
   dirs: Map<string, Directory>;
 }
+
+const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
 const newDirectory = (): Directory => ({ meta: undefined, files: new Map(), dirs: new Map() });
 
@@ -118,7 +120,7 @@ export class LayerTree {
     for (const [name, child] of directory.dirs) dirs.push({ name, ...(await this.#write(child, implied)) });
     const files = [];
     for (const [name, checksum] of directory.files) files.push({ name, checksum: typeof checksum === 'string' ? checksum : await checksum });
-    return { tree: this.#transaction.writeDirTree({ files, dirs }), meta: directory.meta ?? implied };
+    return { tree: this.#transaction.writeDirTree({ files: files.sort(byName), dirs: dirs.sort(byName) }), meta: directory.meta ?? implied };
   }
 
   #nameOf(path: readonly string[]): string {

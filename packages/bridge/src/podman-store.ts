@@ -69,7 +69,7 @@ export async function writePodmanStore(transaction: Transaction, images: readonl
   put(imageRecords, 'images.lock', FILE, NOTHING);
   await content.flush();
   await Promise.all(pending);
-  for (const { id, root } of roots) overlay.ensureDirectory(id).setDirectory('diff', root);
+  for (const { id, root } of roots) overlay.ensureDirectory(id).setDirectory('diff', MutableTree.of(transaction.repo, root));
   return store.write(transaction);
 }
 

@@ -1,9 +1,19 @@
 /**
  * The images of an app on their way into a repository: resolved, planned, fetched layer by layer, squashed.
  */
-import { type Digest, type DiffId, mapLimit, splitDigest } from '@cambium/base';
-import { findImageCommit, findLayerCommit, imageRef, importLayer, layerRef, type LayerCommit, type StoredImage, storedDocuments, writeImageCommit } from '@cambium/bridge';
-import { type Descriptor, type ImageSource, type OpenImageOptions, openImage, type Platform, parsePlace, type ResolvedImage, resolveImage } from '@cambium/oci';
+import { type DiffId, type Digest, mapLimit } from '@cambium/base';
+import {
+  findImageCommit,
+  findLayerCommit,
+  imageRef,
+  importLayer,
+  type LayerCommit,
+  layerRef,
+  type StoredImage,
+  storedDocuments,
+  writeImageCommit,
+} from '@cambium/bridge';
+import { type Descriptor, type ImageSource, type OpenImageOptions, openImage, parsePlace, type ResolvedImage, resolveImage, type WantedPlatform } from '@cambium/oci';
 import type { Repo, Transaction } from '@cambium/ostree';
 
 /** One distinct image of the model. */
@@ -13,7 +23,9 @@ export interface WantedImage {
   services: readonly string[];
   /** Where it is read from: the reference itself unless the caller said otherwise. */
   place: string;
-  platform: Platform;
+  platform: WantedPlatform;
+  /** As the service writes it. */
+  platformText: string | undefined;
 }
 
 export interface PlannedLayer {
@@ -72,12 +84,19 @@ function planImage(repo: Repo | undefined, image: WantedImage, resolved: Resolve
   const stored = repo === undefined ? undefined : findImageCommit(repo, resolved.manifest.digest);
   const layers = resolved.layers.map(({ descriptor, diffId }) => {
     const known = stored !== undefined || coming.has(diffId) || (repo !== undefined && findLayerCommit(repo, diffId) !== undefined);
-    coming.add(diffId);
+    if (!known) coming.add(diffId);
     return { diffId, descriptor, known };
   });
   const fetchBytes = layers.reduce((sum, layer) => sum + (layer.known ? 0 : layer.descriptor.size), 0);
   const digest = resolved.index?.digest ?? resolved.manifest.digest;
-  on({ type: 'image-resolved', reference: image.reference, digest, fetchBytes, layers: layers.length, knownLayers: layers.filter((layer) => layer.known).length });
+  on({
+    type: 'image-resolved',
+    reference: image.reference,
+    digest,
+    fetchBytes,
+    layers: layers.length,
+    knownLayers: layers.filter((layer) => layer.known).length,
+  });
   return { ...image, resolved, digest, layers, stored, fetchBytes };
 }
 
@@ -106,7 +125,8 @@ export async function storeImages(
   await mapLimit(queue, concurrency, async ({ layer, source }) => {
     const { diffId, descriptor } = layer;
     on({ type: 'layer-started', diffId, sizeBytes: descriptor.size });
-    const open = (inner?: AbortSignal): AsyncIterable<Uint8Array> => counted(source.blob(descriptor, inner), (bytes) => on({ type: 'layer-progress', diffId, bytes }));
+    const open = (inner?: AbortSignal): AsyncIterable<Uint8Array> =>
+      counted(source.blob(descriptor, inner), (bytes) => on({ type: 'layer-progress', diffId, bytes }));
     const result = await importLayer(transaction, { diffId, open }, signal);
     transaction.setRef(layerRef(diffId), result.layer.commit);
     imported.set(diffId, result.layer);
@@ -131,9 +151,4 @@ async function* counted(source: AsyncIterable<Uint8Array>, tell: (bytes: number)
     tell(chunk.byteLength);
     yield chunk;
   }
-}
-
-/** Returns a digest's first twelve digits, for people. */
-export function shortDigest(digest: Digest | DiffId): string {
-  return splitDigest(digest).hex.slice(0, 12);
 }

@@ -1,0 +1,55 @@
+/** What `cambium pack` says at its end. */
+import type { PackedImage, PackResult } from '@cambium/compose';
+import { formatBytes } from '../progress.ts';
+import type { Ui } from '../ui.ts';
+
+export interface SummaryContext {
+  /** The compose file as the user named it. */
+  compose: string;
+  seconds: number;
+  ui: Ui;
+}
+
+/** Prints the checksum (or the plan, in a dry run) on stdout and what was done on stderr. */
+export function printPackSummary(result: PackResult, context: SummaryContext): void {
+  const { ui, compose, seconds } = context;
+  if (ui.json) {
+    ui.resultJson({ ...result, seconds: Number(seconds.toFixed(3)) });
+    return;
+  }
+  if (result.dryRun) {
+    for (const line of imageLines(result.images, 'to fetch')) ui.result(line);
+    ui.result(`Total: ${formatBytes(result.fetchBytes)} to fetch for ${count(result.images.length, 'image')}`);
+    return;
+  }
+  for (const image of result.images) {
+    for (const entry of image.skipped) ui.detail(`left out of ${image.reference}: ${entry.kind} ${entry.path}`);
+    if (image.skipped.length > 0)
+      ui.note(`${image.reference}: ${count(image.skipped.length, 'special file')} left out${ui.verbose ? '' : ' (--verbose lists them)'}`);
+  }
+  for (const { path, reason } of result.leftOut) ui.note(`Left out: ${path} (${reason})`);
+  for (const { path } of result.hostPaths) ui.detail(`Must exist on the device: ${path}`);
+  for (const line of imageLines(result.images, 'fetched')) ui.note(line);
+  const { stats } = result;
+  if (stats !== undefined) {
+    const total = stats.contentTotal + stats.metadataTotal;
+    const written = stats.contentWritten + stats.metadataWritten;
+    ui.note(`Objects: ${written} new, ${total - written} shared; ${formatBytes(stats.storedBytesWritten)} written`);
+  }
+  ui.note(`${formatBytes(result.fetchBytes)} fetched in ${seconds.toFixed(1)} s`);
+  ui.note(result.unchanged ? `unchanged: ${result.branch} holds ${result.app} as it is` : `Imported ${compose} to ${result.branch}`);
+  if (result.commit !== undefined) ui.result(result.commit);
+}
+
+function imageLines(images: readonly PackedImage[], verb: string): string[] {
+  const width = Math.max(0, ...images.map((image) => image.reference.length));
+  return images.map((image) => {
+    const known = image.layers.filter((layer) => layer.known).length;
+    const layers = `${count(image.layers.length, 'layer')}, ${known} known`;
+    return `${image.reference.padEnd(width)}  ${layers.padEnd(20)}  ${formatBytes(image.fetchBytes)} ${verb}`;
+  });
+}
+
+function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,87 @@
+/**
+ * The tree of an app commit: image store, compose file, the app's own files.
+ */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { systemError } from '@cambium/base';
+import { type ContentWriter, type FileHeader, MutableTree, type Transaction, type TreeRoot } from '@cambium/ostree';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '@cambium/tree';
+import { composeError } from './errors.ts';
+import type { ProjectFile } from './project-files.ts';
+
+export const PACKED_COMPOSE_NAME = 'docker-compose.yml';
+
+export interface AppTree {
+  app: string;
+  store: TreeRoot;
+  composeText: string;
+  files: readonly ProjectFile[];
+  /** The text of `/precompose.json`. */
+  description: string;
+}
+
+const FILE: FileHeader = { uid: 0, gid: 0, mode: S_IFREG | 0o644, target: '', xattrs: [] };
+const PROGRAM: FileHeader = { ...FILE, mode: S_IFREG | 0o755 };
+const LINK: FileHeader = { ...FILE, mode: S_IFLNK | 0o777 };
+const CHUNK_BYTES = 256 * 1024;
+const NOTHING = new Uint8Array(0);
+
+/** Writes the tree; owners and modes are normalised, so that no trace of this machine remains. */
+export async function writeAppTree(transaction: Transaction, tree: AppTree): Promise<TreeRoot> {
+  const content = transaction.content();
+  const meta = transaction.writeDirMeta({ uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: [] });
+  const root = MutableTree.empty();
+  root.meta = meta;
+  const pending: Promise<void>[] = [];
+  const put = async (path: string, header: FileHeader, bytes: Uint8Array): Promise<void> => place(root, meta, path, await content.add(header, bytes));
+
+  for (const file of tree.files) {
+    const path = `${tree.app}/${file.path}`;
+    // The pinned file stands in the place of the one that was read.
+    if (file.path === PACKED_COMPOSE_NAME) continue;
+    if (file.kind === 'directory') directoryAt(root, meta, path);
+    else if (file.kind === 'symlink') pending.push(put(path, { ...LINK, target: file.target ?? '' }, NOTHING));
+    else pending.push(copyFile(content, file).then((checksum) => place(root, meta, path, checksum)));
+    await content.ready();
+  }
+  pending.push(put(`${tree.app}/${PACKED_COMPOSE_NAME}`, FILE, new TextEncoder().encode(tree.composeText)));
+  pending.push(put('precompose.json', FILE, new TextEncoder().encode(tree.description)));
+  await content.flush();
+  await Promise.all(pending);
+  root.setDirectory('storage', MutableTree.of(transaction.repo, tree.store));
+  return root.write(transaction);
+}
+
+async function copyFile(content: ContentWriter, file: ProjectFile): ReturnType<ContentWriter['add']> {
+  const header = (file.mode & 0o111) === 0 ? FILE : PROGRAM;
+  let descriptor: number;
+  try {
+    descriptor = openSync(file.source, 'r');
+  } catch (error) {
+    throw systemError(error, `Cannot read "${file.source}"`) ?? composeError('COMPOSE_FILE_MISSING', `Cannot read "${file.source}"`, { cause: error });
+  }
+  try {
+    const stream = content.begin(header, file.sizeBytes);
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (let size = readSync(descriptor, chunk); size > 0; size = readSync(descriptor, chunk)) {
+      stream.write(chunk.subarray(0, size));
+      await content.ready();
+    }
+    return await stream.end();
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function place(root: MutableTree, meta: MutableTree['meta'], path: string, checksum: Awaited<ReturnType<ContentWriter['add']>>): void {
+  const cut = path.lastIndexOf('/');
+  directoryAt(root, meta, path.slice(0, Math.max(cut, 0))).setFile(path.slice(cut + 1), checksum);
+}
+
+function directoryAt(root: MutableTree, meta: MutableTree['meta'], path: string): MutableTree {
+  let directory = root;
+  for (const name of path.split('/').filter((part) => part !== '')) {
+    directory = directory.ensureDirectory(name);
+    directory.meta = meta;
+  }
+  return directory;
+}
