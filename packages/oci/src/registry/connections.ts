@@ -1,7 +1,8 @@
 /** Connections to hosts: pools of kept-alive sockets, one per origin, and whom they trust. */
 import type { SecureContext } from 'node:tls';
 import { baseError } from '@cambium/base';
-import type { Pool } from 'undici';
+import type { Dispatcher } from 'undici';
+import { ociError } from '../errors.ts';
 
 export interface ConnectionOptions {
   /** Sockets per origin. A paused download occupies one, so this is well above what callers download at once. Default 32. */
@@ -13,11 +14,13 @@ export interface ConnectionOptions {
   stallTimeoutMs?: number;
   /** Certificates in PEM to trust beside those of Node and of the system. */
   ca?: readonly string[];
+  /** Returns the URL of the HTTP proxy to reach an origin (`https://host`) through, if any: the caller reads `HTTPS_PROXY` and `NO_PROXY`. */
+  proxy?: (origin: string) => string | undefined;
 }
 
 export interface Connections {
   /** Returns the pool for an origin. With `unverified` any certificate is accepted. */
-  pool(origin: string, unverified: boolean): Promise<Pool>;
+  pool(origin: string, unverified: boolean): Promise<Dispatcher>;
   /** Adds the system's certificates to the trusted ones. Returns false when they already are. */
   trustSystem(): Promise<boolean>;
   close(): Promise<void>;
@@ -30,7 +33,7 @@ export const DEFAULT_HEADERS_TIMEOUT_MS = 60_000;
 export const DEFAULT_STALL_TIMEOUT_MS = 30_000;
 
 export function createConnections(options: ConnectionOptions): Connections {
-  const pools = new Map<string, Pool>();
+  const pools = new Map<string, Dispatcher>();
   let systemTrusted = false;
   let trust: Promise<SecureContext | undefined> | undefined;
   let closed = false;
@@ -56,7 +59,9 @@ export function createConnections(options: ConnectionOptions): Connections {
       if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the registry client was closed`);
       const made = pools.get(key);
       if (made !== undefined) return made;
-      const pool = new undici.Pool(origin, {
+      const tls = { ...(unverified ? { rejectUnauthorized: false } : {}), ...(secureContext === undefined ? {} : { secureContext }) };
+      const connectTimeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
+      const shared = {
         connections: options.connections ?? DEFAULT_CONNECTIONS,
         pipelining: 1,
         // One connection would carry all layers, and one lost packet would stall them all.
@@ -64,12 +69,12 @@ export function createConnections(options: ConnectionOptions): Connections {
         headersTimeout: options.headersTimeoutMs ?? DEFAULT_HEADERS_TIMEOUT_MS,
         bodyTimeout: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
         maxHeaderSize: 64 * 1024,
-        connect: {
-          timeout: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
-          ...(unverified ? { rejectUnauthorized: false } : {}),
-          ...(secureContext === undefined ? {} : { secureContext }),
-        },
-      });
+      };
+      const proxy = options.proxy?.(origin);
+      const pool: Dispatcher =
+        proxy === undefined
+          ? new undici.Pool(origin, { ...shared, connect: { timeout: connectTimeout, ...tls } })
+          : new undici.ProxyAgent({ ...shared, uri: proxyUrl(proxy), connectTimeout, requestTls: tls });
       pools.set(key, pool);
       return pool;
     },
@@ -90,6 +95,17 @@ export function createConnections(options: ConnectionOptions): Connections {
       await retire();
     },
   };
+}
+
+/** The environment often has `host:port` alone, as curl takes it. A password in it is not quoted. */
+function proxyUrl(text: string): string {
+  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw ociError('OCI_REGISTRY_UNREACHABLE', 'Cannot use the HTTP proxy: its address is not an http:// or https:// URL', {
+      hint: 'Check HTTPS_PROXY and HTTP_PROXY',
+    });
+  }
+  return url;
 }
 
 /** Returns undefined for Node's own default, which needs no context of ours. */

@@ -72,6 +72,17 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
       return timeout('it does not answer');
     case 'UND_ERR_BODY_TIMEOUT':
       return timeout('it stopped sending');
+    // The caller's own abort is told from this by its signal, before.
+    case 'UND_ERR_ABORTED':
+    case 'UND_ERR_PRX_CONN':
+    case 'UND_ERR_PRX_TLS': {
+      const status = /Proxy response \((\d{3})\)/.exec(error.message)?.[1];
+      return lost(
+        `Cannot reach ${host} through the HTTP proxy${status === undefined ? '' : `: it answers with status ${status}`}`,
+        false,
+        'Check the proxy settings',
+      );
+    }
     case 'UND_ERR_DESTROYED':
       return {
         error: baseError('OPERATION_ABORTED', `Stopped reading from ${host}: the registry client was closed`, { data }),

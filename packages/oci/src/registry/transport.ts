@@ -107,6 +107,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
       headers: answered,
       body,
     } = await pool.request({
+      origin: url.origin,
       method: request.method,
       path: `${url.pathname}${url.search}`,
       headers,
