@@ -74,6 +74,8 @@ export function parseOptions<F extends Flags>(
         store(name, flag, undefined, `-${letter}`);
         continue;
       }
+      // `-b=main` is no form of GLib's: a value of "=main" is never meant.
+      if (token[i + 1] === '=') throw unknownOption(flags, token, undefined);
       store(name, flag, i + 1 < token.length ? token.slice(i + 1) : next(`-${letter}`), `-${letter}`);
       break;
     }

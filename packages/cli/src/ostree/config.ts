@@ -1,4 +1,5 @@
-import { type KeyFile, writeRepoConfig } from '@cambium/ostree';
+import { join } from 'node:path';
+import { type KeyFile, type Repo, writeFileDurably } from '@cambium/ostree';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = { group: { kind: 'text', help: 'Group name' } } as const;
@@ -23,7 +24,7 @@ export const command: Verb<typeof flags> = {
         if (name === undefined || value === undefined) throw new OstreeFailure('KEY and VALUE must be specified');
         const [group, key] = splitKey(values.group, name);
         config.set(group, key, value);
-        await writeRepoConfig(repo, config);
+        writeConfig(repo, config);
         return undefined;
       }
       case 'get': {
@@ -35,7 +36,7 @@ export const command: Verb<typeof flags> = {
       case 'unset': {
         if (name === undefined) throw new OstreeFailure('KEY must be specified');
         const [group, key] = splitKey(values.group, name);
-        if (config.remove(group, key)) await writeRepoConfig(repo, config);
+        if (config.unset(group, key)) writeConfig(repo, config);
         return undefined;
       }
       default:
@@ -44,10 +45,10 @@ export const command: Verb<typeof flags> = {
   },
 };
 
-/** The last dot parts group from key: groups may hold dots, as in `remote "a.b"`. */
+/** The first dot parts group from key; for groups with dots there is `--group`. */
 function splitKey(group: string | undefined, name: string): [group: string, key: string] {
   if (group !== undefined) return [group, name];
-  const dot = name.lastIndexOf('.');
+  const dot = name.indexOf('.');
   if (dot < 0) throw new OstreeFailure('Key must be of the form "sectionname.keyname"');
   return [name.slice(0, dot), name.slice(dot + 1)];
 }
@@ -57,4 +58,8 @@ function readKey(config: KeyFile, group: string, key: string): string {
   const value = config.string(group, key);
   if (value === undefined) throw new OstreeFailure(`Key file does not have key “${key}” in group “${group}”`);
   return value;
+}
+
+function writeConfig(repo: Repo, config: KeyFile): void {
+  writeFileDurably(join(repo.path, 'config'), config.toString(), { sync: repo.settings.fsync });
 }

@@ -3,14 +3,14 @@
  * shows the help first, an unknown verb X runs the program `ostree-X` when there is one.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { join } from 'node:path';
+
 import { styleText } from 'node:util';
 import { type Group, isGroup } from '../command.ts';
-import type { Environment } from '../environment.ts';
+
 import { EXIT_FAILURE } from '../exit-codes.ts';
 import type { Invocation } from '../main.ts';
 import { parseOptions } from '../options.ts';
+import { findProgram } from '../programs.ts';
 import { COMMAND_TREE } from '../tree.ts';
 import { createUi } from '../ui.ts';
 import { ostreeVersionText } from '../version.ts';
@@ -36,7 +36,7 @@ export async function executeOstree(args: readonly string[], invocation: Invocat
     }
     const leaf = group.children.find((child) => child.name === verbName);
     if (leaf === undefined || isGroup(leaf)) {
-      const extension = findExtension(`ostree-${verbName}`, invocation.environment);
+      const extension = findProgram(`ostree-${verbName}`, invocation.environment);
       if (extension !== undefined) return await runExtension(extension, rest, invocation);
       const parsed = parseOptions(COMMON_FLAGS, rest);
       if (parsed.help) {
@@ -75,18 +75,6 @@ function takeVerb(args: readonly string[]): { verbName: string | undefined; rest
   const end = args.indexOf('--');
   const at = args.findIndex((arg, index) => !arg.startsWith('-') && (end === -1 || index < end));
   return at === -1 ? { verbName: undefined, rest: [...args] } : { verbName: args[at], rest: args.toSpliced(at, 1) };
-}
-
-function findExtension(name: string, environment: Environment): string | undefined {
-  if (name.includes('/')) return undefined;
-  for (const directory of (environment.variables.PATH ?? '').split(':')) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {}
-  }
-  return undefined;
 }
 
 function runExtension(path: string, args: readonly string[], invocation: Invocation): Promise<number> {

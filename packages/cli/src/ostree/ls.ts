@@ -23,7 +23,7 @@ export const command: Verb<typeof flags> = {
     if (rev === undefined) throw new UsageError('An COMMIT argument is required');
     const { commit } = readRev(repo, rev);
     for (const path of paths.length === 0 ? ['/'] : paths) {
-      for (const entry of list(repo, commit.root, path, { directoryOnly: values.dironly, recursive: values.recursive })) {
+      for (const entry of list(repo, commit.root, path, { directoryOnly: values.dironly && !values.recursive, recursive: values.recursive })) {
         context.signal.throwIfAborted();
         if (values['nul-filenames-only']) context.ui.write(`${entry.path}\0`);
         else context.ui.result(formatListEntry(entry, { checksums: values.checksum, xattrs: values.xattrs }));

@@ -22,5 +22,8 @@ export function ostreeMessage(error: unknown): string {
     const call = failure.syscall === 'scandir' ? 'opendir' : (failure.syscall ?? 'open');
     return `${call}(${failure.path ?? ''}): ${ERRNO_TEXTS[errno] ?? failure.message}`;
   }
-  return messageOf(error);
+  const message = messageOf(error);
+  if (isKnownError(error, 'OSTREE_CHECKOUT_EXISTS') && message.endsWith(': File exists')) return 'mkdirat: File exists';
+  // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
+  return isKnownError(error, 'OSTREE_REF_CONFLICT') ? message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ') : message;
 }

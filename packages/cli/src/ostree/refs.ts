@@ -1,5 +1,5 @@
 import { type Checksum, compareUtf8 } from '@cambium/base';
-import type { Repo } from '@cambium/ostree';
+import { isRefName, type Repo } from '@cambium/ostree';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -23,12 +23,13 @@ export const command: Verb<typeof flags> = {
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
     if (operands.length >= 1) {
-      for (const operand of operands) await act(repo, context, values, operand);
+      if (values.create !== undefined && operands.length > 1) throw new OstreeFailure('You must specify only 1 existing ref when creating a new ref');
+      for (const operand of operands) act(repo, context, values, operand);
       return undefined;
     }
     if (values.create !== undefined) throw new OstreeFailure('You must specify a revision when creating a new ref');
     if (values.delete) throw new OstreeFailure('At least one PREFIX is required when deleting refs');
-    await act(repo, context, values, undefined);
+    act(repo, context, values, undefined);
     return undefined;
   },
 };
@@ -43,29 +44,44 @@ interface Choice {
   force: boolean;
 }
 
-async function act(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): Promise<void> {
-  if (choice.collections) return actOnCollections(repo, context, choice, prefix);
-  if (choice.create !== undefined && prefix !== undefined) return create(repo, choice.create, prefix, choice);
-  const aliases = repo.refs.aliases();
-  if (choice.delete && prefix !== undefined) return remove(repo, aliases, prefix);
-  if (choice.alias) {
-    for (const [alias, ref] of aliases) if (prefix === undefined || alias === prefix || alias.startsWith(`${prefix}/`)) context.ui.result(`${alias} -> ${ref}`);
-    return;
+function act(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
+  if (choice.collections) actOnCollections(repo, context, choice, prefix);
+  else if (choice.create !== undefined && prefix !== undefined) create(repo, choice.create, prefix, choice);
+  else if (choice.delete && prefix !== undefined) remove(repo, repo.refs.aliases(), prefix);
+  else if (choice.alias) listAliases(repo, context, prefix);
+  else listRefs(repo, context, choice, prefix);
+}
+
+function listAliases(repo: Repo, { ui }: VerbContext, prefix: string | undefined): void {
+  for (const [alias, ref] of repo.refs.aliases()) {
+    if (prefix === undefined || alias === prefix || alias.startsWith(`${prefix}/`)) ui.result(`${alias} -> ${ref}`);
   }
+}
+
+function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
+  if (prefix !== undefined && !isPrefix(prefix)) throw new OstreeFailure(`Listing refs: Invalid refspec ${prefix}`);
   for (const [name, checksum] of repo.refs.list(prefix)) {
     const shown = choice.list || prefix === undefined ? name : withoutPrefix(name, prefix);
     context.ui.result(choice.revision ? `${shown}\t${checksum}` : shown);
   }
 }
 
-/** The ref that is the prefix itself keeps its name. */
+/** A ref, a ref of a remote, or a whole remote. */
+function isPrefix(text: string): boolean {
+  const colon = text.indexOf(':');
+  return (colon < 0 || isRefName(text.slice(0, colon))) && (colon === text.length - 1 || isRefName(text.slice(colon + 1)));
+}
+
+/** The remote stays, and so does the ref that is the prefix itself. */
 function withoutPrefix(name: string, prefix: string): string {
-  const directory = prefix.endsWith('/') || prefix.endsWith(':') ? prefix : `${prefix}/`;
-  return name.startsWith(directory) ? name.slice(directory.length) : name;
+  const refAt = prefix.indexOf(':') + 1;
+  const directory = `${prefix}/`;
+  return refAt < prefix.length && name.startsWith(directory) ? name.slice(0, refAt) + name.slice(directory.length) : name;
 }
 
 function create(repo: Repo, name: string, target: string, choice: Choice): void {
-  if (!choice.force && repo.refs.read(name) !== undefined) throw new OstreeFailure(`--create specified but ref ${name} already exists`);
+  const replacesAlias = choice.alias && repo.refs.aliases().has(name);
+  if (!choice.force && !replacesAlias && repo.refs.find(name) !== undefined) throw new OstreeFailure(`--create specified but ref ${name} already exists`);
   if (choice.alias) {
     repo.refs.writeAlias(name, target);
     return;

@@ -1,7 +1,7 @@
 /** Which repository a verb works on, and libostree's words when there is none. */
 import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { isKnownError } from '@cambium/base';
-import { Repo } from '@cambium/ostree';
 import { lookUp } from '../environment.ts';
 import type { Invocation } from '../main.ts';
 import type { Ui } from '../ui.ts';
@@ -24,12 +24,14 @@ export function createVerbContext(options: { ui: Ui; invocation: Invocation; rep
     locateRepo,
     openRepo: async () => {
       const path = locateRepo();
+      // Loaded here: help and wrong calls do not need it.
+      const { Repo } = await import('@cambium/ostree');
       try {
         return await Repo.open(path);
       } catch (error) {
         if (!isKnownError(error, 'OSTREE_REPO_NOT_FOUND')) throw error;
         if (repoPath === undefined) throw new UsageError('Command requires a --repo argument');
-        throw new OstreeFailure(`opening repo: opendir(${isDirectory(path) ? `${path}/objects` : path}): No such file or directory`, { cause: error });
+        throw new OstreeFailure(`opening repo: opendir(${isDirectory(path) ? 'objects' : resolve(path)}): No such file or directory`, { cause: error });
       }
     },
   };

@@ -1,7 +1,7 @@
 /** What a verb of `cambium ostree` is: a command that gets at the repository the way libostree's do. */
-import type { Checksum } from '@cambium/base';
 import type { Repo } from '@cambium/ostree';
 import type { Arguments, Command, Context, Flag, Flags } from '../command.ts';
+import { cliError } from '../errors.ts';
 
 export interface VerbContext extends Context {
   /** `--repo`, when given. */
@@ -40,7 +40,7 @@ export const COMMON_FLAGS: Flags = {
   version: { kind: 'flag', help: 'Print version information and exit' },
 };
 
-/** Returns the commit a rev names. */
-export function resolveRev(repo: Repo, rev: string): Checksum {
-  return repo.refs.resolve(rev);
+/** Returns the failure for an option of libostree's that this version does not serve. */
+export function featureMissing(option: string): Error {
+  return cliError('CLI_FEATURE_MISSING', `Option ${option} is not available in this version`);
 }

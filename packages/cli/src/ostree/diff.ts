@@ -1,0 +1,46 @@
+import { type DiffOptions, type DiffSide, diff, diffStats, formatDiff, formatDiffStats, type Repo, readRev } from '@cambium/ostree';
+import { UsageError, type Verb } from './verb.ts';
+
+const flags = {
+  stats: { kind: 'flag', help: 'Print various statistics' },
+  'fs-diff': { kind: 'flag', help: 'Print filesystem diff' },
+  'no-xattrs': { kind: 'flag', help: 'Skip output of extended attributes' },
+  'owner-uid': { kind: 'int', value: 'UID', help: 'Use file ownership user id for local files' },
+  'owner-gid': { kind: 'int', value: 'GID', help: 'Use file ownership group id for local files' },
+} as const;
+
+export const command: Verb<typeof flags> = {
+  summary: 'Compare directory TARGETDIR against revision REV',
+  operands: [
+    { name: 'REV_OR_DIR', help: '' },
+    { name: 'REV_OR_DIR', help: '' },
+  ],
+  flags,
+  examples: [
+    { command: 'cambium ostree diff --repo=./repo apps/shop', explains: 'Compare a commit with its parent' },
+    { command: 'cambium ostree diff --repo=./repo apps/shop ./shop', explains: 'Compare a commit with a directory' },
+  ],
+  async run(context, { values, operands }) {
+    const repo = await context.openRepo();
+    const [first, second] = operands;
+    if (first === undefined) throw new UsageError('REV must be specified');
+    const [before, after] = second === undefined ? [`${first}^`, first] : [first, second];
+    if (values['fs-diff'] || !values.stats) {
+      const options: DiffOptions = {
+        noXattrs: values['no-xattrs'],
+        ...(values['owner-uid'] === undefined ? {} : { ownerUid: values['owner-uid'] }),
+        ...(values['owner-gid'] === undefined ? {} : { ownerGid: values['owner-gid'] }),
+      };
+      const [a, b] = [sideOf(repo, before), sideOf(repo, after)];
+      context.ui.write(formatDiff(diff(repo, a, b, options), a, b));
+    }
+    if (values.stats) context.ui.write(formatDiffStats(diffStats(repo, repo.refs.resolve(before), repo.refs.resolve(after))));
+    return undefined;
+  },
+};
+
+/** A bare word is a revision; a directory starts with `/` or `./`. */
+function sideOf(repo: Repo, text: string): DiffSide {
+  if (text.startsWith('/') || text.startsWith('./')) return { kind: 'directory', path: text };
+  return { kind: 'commit', root: readRev(repo, text).commit.root };
+}

@@ -1,0 +1,95 @@
+import { type Checksum, isChecksum } from '@cambium/base';
+import {
+  type CommitTextOptions,
+  formatCommit,
+  formatDirMeta,
+  formatDirTree,
+  formatFileObject,
+  formatMetadataValue,
+  type Metadata,
+  type Repo,
+  readRev,
+} from '@cambium/ostree';
+import { printVariantFile } from './variant-file.ts';
+import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+
+const flags = {
+  'print-related': { kind: 'flag', help: 'Show the "related" commits' },
+  'print-variant-type': { kind: 'text', value: 'TYPE', help: 'Memory map OBJECT (in this case a filename) to the GVariant type string' },
+  'list-metadata-keys': { kind: 'flag', hidden: true, help: 'List the available metadata keys' },
+  'print-metadata-key': { kind: 'text', value: 'KEY', help: 'Print string value of metadata key' },
+  'list-detached-metadata-keys': { kind: 'flag', hidden: true, help: 'List the available detached metadata keys' },
+  'print-detached-metadata-key': { kind: 'text', value: 'KEY', help: 'Print string value of detached metadata key' },
+  'print-sizes': { kind: 'flag', help: 'Show the commit size metadata' },
+  raw: { kind: 'flag', help: 'Show raw variant data' },
+  'no-byteswap': { kind: 'flag', short: 'B', help: 'Do not automatically convert variant data from big endian' },
+  'gpg-homedir': { kind: 'text', value: 'HOMEDIR', help: 'GPG Homedir to use when looking for keyrings' },
+  'gpg-verify-remote': { kind: 'text', value: 'REMOTE', help: 'Use REMOTE name for GPG configuration' },
+} as const;
+
+export const command: Verb<typeof flags> = {
+  summary: 'Output a metadata object',
+  operands: [{ name: 'OBJECT', help: '' }],
+  flags,
+  examples: [{ command: 'cambium ostree show --repo=./repo apps/shop', explains: 'Show a commit' }],
+  async run(context, { values, operands }) {
+    const repo = await context.openRepo();
+    const [rev] = operands;
+    if (rev === undefined) throw new UsageError('An object argument is required');
+    const byteswap = { noByteswap: values['no-byteswap'] };
+    const metadataKey = values['print-metadata-key'];
+    const detachedKey = values['print-detached-metadata-key'];
+    if (detachedKey !== undefined) {
+      const commit = repo.refs.resolve(rev);
+      const metadata = repo.readDetachedMetadata(commit);
+      if (metadata === undefined) throw new OstreeFailure(`No detached metadata for commit ${commit}`);
+      context.ui.result(formatMetadataValue(findKey(metadata, detachedKey), byteswap));
+    } else if (metadataKey !== undefined) {
+      context.ui.result(formatMetadataValue(findKey(readRev(repo, rev).commit.metadata, metadataKey), byteswap));
+    } else if (values['list-metadata-keys'] || values['list-detached-metadata-keys']) {
+      const commit = repo.refs.resolve(rev);
+      const metadata = values['list-metadata-keys'] ? repo.readCommit(commit).metadata : (repo.readDetachedMetadata(commit) ?? []);
+      for (const key of metadata.map(([name]) => name).sort()) context.ui.result(key);
+    } else if (values['print-related']) {
+      for (const [name, checksum] of repo.readCommit(repo.refs.resolve(rev)).related) context.ui.result(`${name} ${checksum}`);
+    } else if (values['print-variant-type'] !== undefined) {
+      context.ui.result(printVariantFile(values['print-variant-type'], rev));
+    } else if (values['print-sizes']) {
+      throw featureMissing('--print-sizes');
+    } else {
+      const verify = { homeDirectory: values['gpg-homedir'], remote: values['gpg-verify-remote'] };
+      await showObject(context, repo, rev, { raw: values.raw, noByteswap: values['no-byteswap'] }, verify);
+    }
+    return undefined;
+  },
+};
+
+function findKey(metadata: Metadata, key: string): Metadata[number][1] {
+  const value = metadata.find(([name]) => name === key)?.[1];
+  if (value === undefined) throw new OstreeFailure(`No such metadata key '${key}'`);
+  return value;
+}
+
+interface VerifyOptions {
+  homeDirectory: string | undefined;
+  remote: string | undefined;
+}
+
+/** A checksum may be that of any kind of object; what is not one names a commit. */
+async function showObject(context: VerbContext, repo: Repo, rev: string, options: CommitTextOptions, verify: VerifyOptions): Promise<void> {
+  if (!isChecksum(rev) || repo.hasObject('commit', rev)) {
+    const checksum = isChecksum(rev) ? rev : repo.refs.resolve(rev);
+    context.ui.write(formatCommit(checksum, repo.readCommit(checksum), options));
+    await showSignatures(context, repo, checksum, verify);
+    return;
+  }
+  if (repo.hasObject('dirmeta', rev)) context.ui.write(formatDirMeta(rev, repo.readDirMeta(rev), options));
+  else if (repo.hasObject('dirtree', rev)) context.ui.write(formatDirTree(rev, repo.readDirTree(rev), options));
+  else {
+    if (!repo.hasObject('file', rev)) throw new OstreeFailure(`Couldn't find file object '${rev}'`);
+    const { header, sizeBytes } = repo.readFileHeader(rev);
+    context.ui.write(formatFileObject(rev, header, sizeBytes));
+  }
+}
+
+async function showSignatures(_context: VerbContext, _repo: Repo, _commit: Checksum, _verify: VerifyOptions): Promise<void> {}
