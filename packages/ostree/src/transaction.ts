@@ -2,7 +2,7 @@
  * Writing to a repository: everything is gathered aside, and appears in an order in which a crash at any instant
  * leaves a valid repository. Source: order of events of libostree 2022.7; `docs/formats/ostree-repo.md`, "Transactions".
  */
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, constants, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Checksum, errnoOf, isChecksum, systemError } from '@cambium/base';
@@ -19,7 +19,7 @@ import { syncDirectory, writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 import { measureFreeBlocks } from './free-blocks.ts';
 import { encodeDirMeta, encodeDirTree, parseDirMeta, parseDirTree } from './object-format.ts';
-import { loosePath, parseLoosePath } from './object-path.ts';
+import { loosePath, parseLoosePath, type StoredType } from './object-path.ts';
 import { ObjectWriter } from './object-writer.ts';
 import { parseRefspec } from './refs.ts';
 import type { Repo, RepoInternals } from './repo.ts';
@@ -66,6 +66,8 @@ export class Transaction {
   readonly #internals: RepoInternals;
   readonly #lock: RepoLock;
   readonly #staging: Staging;
+  /** Where finished objects go: staged, or to `objects/` at once. */
+  readonly #destination: string;
   readonly #writer: ObjectWriter;
   readonly #refs = new Map<string, Checksum | undefined>();
   readonly #collectionRefs: { collection: string; ref: string; checksum: Checksum | undefined }[] = [];
@@ -83,6 +85,7 @@ export class Transaction {
     this.#lock = lock;
     this.#staging = staging;
     const setup = writerSetup(repo, staging.path);
+    this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
     internals.setStaging(staging.path);
@@ -144,6 +147,27 @@ export class Transaction {
   /** Writes a commit; a tombstone of it goes. */
   writeCommit(commit: Commit): Checksum {
     return this.#put('commit', encodeCommit(commit));
+  }
+
+  /**
+   * Hard-links an object file of another repository into place instead of copying it; both must store it in the same way, and the caller
+   * answers for its content. Returns false where the file system does not link.
+   */
+  linkObject(type: StoredType, checksum: Checksum, path: string): boolean {
+    this.#mustBeOpen();
+    const target = join(this.#destination, loosePath(type, checksum, this.repo.mode));
+    const sizeBytes = lstatSync(path).size;
+    const written = linkInto(path, target);
+    if (written === undefined) return false;
+    const content = type === 'file';
+    if (content) this.stats.contentTotal++;
+    else this.stats.metadataTotal++;
+    if (!written) return true;
+    if (content) this.stats.contentWritten++;
+    else this.stats.metadataWritten++;
+    this.stats.storedBytesWritten += sizeBytes;
+    if (type === 'commit') clearTombstone(this.repo, checksum);
+    return true;
   }
 
   /** Returns the writer of content objects: one per transaction. */
@@ -272,6 +296,22 @@ export class Transaction {
   #mustBeOpen(): void {
     if (!this.#open) throw new TypeError('The transaction has ended');
     this.signal?.throwIfAborted();
+  }
+}
+
+/** Returns whether the link was made, or undefined where it cannot be. */
+function linkInto(path: string, target: string): boolean | undefined {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      linkSync(path, target);
+      return true;
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'EEXIST') return false;
+      if (code === 'EXDEV' || code === 'EMLINK' || code === 'EPERM') return undefined;
+      if (code !== 'ENOENT' || attempt > 0) throw error;
+      mkdirSync(join(target, '..'), { recursive: true });
+    }
   }
 }
 

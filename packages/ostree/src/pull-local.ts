@@ -1,0 +1,275 @@
+/**
+ * Copying commits from another repository on this machine. Semantics: `ostree pull-local`, libostree 2022.7.
+ *
+ * Objects are hard-linked where both repositories store them in the same way on the same file system, and rewritten
+ * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case.
+ */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Checksum, isChecksum, isKnownError } from '@cambium/base';
+import { S_IFLNK, S_IFMT } from '@cambium/tree';
+import { verifyBindings } from './bindings.ts';
+import { markPartial, partialReason } from './commit-markers.ts';
+import { ostreeError } from './errors.ts';
+import { ObjectSet } from './object-set.ts';
+import { isRefName } from './refs.ts';
+import type { Repo } from './repo.ts';
+import { type SignatureKeys, verifyCommitSignature } from './sign.ts';
+import type { Transaction, TransactionStats } from './transaction.ts';
+import type { Commit, MetadataType, TreeRoot } from './types.ts';
+
+export interface PullLocalOptions {
+  /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its local refs when left out. */
+  refs?: readonly string[];
+  /** Write `REMOTE:REF` instead of `REF`, and expect the collection that the remote's config names. */
+  remote?: string;
+  /** Parents to copy too: -1 all that are there, 0 none (the default). */
+  depth?: number;
+  /** Copy commit objects only; they stay marked partial. */
+  commitMetadataOnly?: boolean;
+  /** Verify content before linking it. */
+  untrusted?: boolean;
+  /** Refuse files that a bare-user-only repository cannot hold as they are. */
+  bareUserOnlyFiles?: boolean;
+  /** Each commit must have a valid signature by one of these keys. */
+  gpgVerify?: SignatureKeys;
+  disableVerifyBindings?: boolean;
+  /** Threads that write content. */
+  workers?: number;
+}
+
+export type PullLocalEvent = { type: 'commit'; checksum: Checksum; present: boolean } | { type: 'progress'; objects: number };
+
+export interface PullLocalResult {
+  /** What was asked for. */
+  refs: Map<string, Checksum>;
+  /** Commits copied, or already here. */
+  commits: Checksum[];
+  stats: TransactionStats;
+  linked: number;
+}
+
+/** Contents up to this size are read in one piece. */
+const WHOLE_BYTES = 1024 * 1024;
+
+/**
+ * @throws OSTREE_REF_NOT_FOUND OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_BINDING_MISMATCH OSTREE_SIGNATURE_MISSING OSTREE_SIGNATURE_INVALID
+ *   OSTREE_FILE_UNSUPPORTED, and what a transaction throws
+ */
+export async function pullLocal(
+  repo: Repo,
+  source: Repo,
+  options: PullLocalOptions = {},
+  signal?: AbortSignal,
+  on?: (event: PullLocalEvent) => void,
+): Promise<PullLocalResult> {
+  const wanted = wantedCommits(source, options.refs);
+  const collection = options.remote === undefined ? undefined : repo.config.string(`remote "${options.remote}"`, 'collection-id');
+  await using transaction = await repo.transaction({ signal, workers: options.workers });
+  const pull = new LocalPull(source, transaction, options, signal, on);
+  for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
+  const refs = new Map<string, Checksum>();
+  for (const { ref, checksum } of wanted) {
+    if (ref === undefined) continue;
+    refs.set(ref, checksum);
+    transaction.setRef(options.remote === undefined ? ref : `${options.remote}:${ref}`, checksum);
+  }
+  const stats = await transaction.commit();
+  return { refs, commits: pull.commits, stats, linked: pull.linked };
+}
+
+function wantedCommits(source: Repo, refs: readonly string[] | undefined): { ref: string | undefined; checksum: Checksum }[] {
+  if (refs === undefined || refs.length === 0) {
+    const local = [...source.refs.list()].filter(([ref]) => !ref.includes(':'));
+    return local.map(([ref, checksum]) => ({ ref, checksum }));
+  }
+  return refs.map((name) => {
+    if (isChecksum(name)) return { ref: undefined, checksum: name };
+    const [ref = '', pinned] = name.split('@');
+    if (!isRefName(ref) || (pinned !== undefined && !isChecksum(pinned))) throw ostreeError('OSTREE_REF_INVALID', `Invalid ref name ${name}`);
+    const checksum = pinned ?? source.refs.read(ref);
+    if (checksum === undefined) throw ostreeError('OSTREE_REF_NOT_FOUND', `Refspec '${ref}' not found in "${source.path}"`, { data: { ref } });
+    return { ref, checksum: checksum as Checksum };
+  });
+}
+
+class LocalPull {
+  readonly commits: Checksum[] = [];
+  linked = 0;
+  readonly #source: Repo;
+  readonly #repo: Repo;
+  readonly #transaction: Transaction;
+  readonly #options: PullLocalOptions;
+  readonly #signal: AbortSignal | undefined;
+  readonly #on: (event: PullLocalEvent) => void;
+  readonly #seen = new ObjectSet();
+  readonly #linkMetadata: boolean;
+  readonly #linkContent: boolean;
+
+  constructor(
+    source: Repo,
+    transaction: Transaction,
+    options: PullLocalOptions,
+    signal: AbortSignal | undefined,
+    on: ((event: PullLocalEvent) => void) | undefined,
+  ) {
+    this.#source = source;
+    this.#repo = transaction.repo;
+    this.#transaction = transaction;
+    this.#options = options;
+    this.#signal = signal;
+    this.#on = on ?? ((): void => undefined);
+    const [mine, theirs] = [this.#repo, source].map((repo) => statSync(join(repo.path, 'objects')));
+    // Files of another owner could be changed by that owner later.
+    this.#linkMetadata = mine?.dev === theirs?.dev && mine?.uid === theirs?.uid;
+    this.#linkContent = this.#linkMetadata && this.#repo.mode === source.mode && this.#repo.settings.disableXattrs === source.settings.disableXattrs;
+  }
+
+  /** Copies a commit and its parents as far as asked. */
+  async fetch(start: Checksum, ref: string | undefined, collection: string | undefined): Promise<void> {
+    const { depth = 0, disableVerifyBindings = false } = this.#options;
+    let left = depth;
+    for (let next: Checksum | undefined = start; next !== undefined; ) {
+      const checksum: Checksum = next;
+      const isTip = checksum === start;
+      // A missing parent is where the source's own history ends.
+      if (!isTip && !this.#source.hasObject('commit', checksum)) return;
+      const commit = this.#source.readCommit(checksum);
+      if (!disableVerifyBindings) verifyBindings(checksum, commit, { ref: isTip ? ref : undefined, collection });
+      if (this.#options.gpgVerify !== undefined) await verifyCommitSignature(this.#source, checksum, this.#options.gpgVerify, this.#signal);
+      await this.#copyCommit(checksum, commit);
+      if (left === 0) return;
+      if (left > 0) left--;
+      next = commit.parent;
+    }
+  }
+
+  async #copyCommit(checksum: Checksum, commit: Commit): Promise<void> {
+    if (!this.#seen.add('commit', checksum)) return;
+    const detached = this.#source.readDetachedMetadata(checksum);
+    const present = this.#repo.hasObject('commit', checksum);
+    const complete = present && partialReason(this.#repo, checksum) === undefined;
+    const metadataOnly = this.#options.commitMetadataOnly === true;
+    this.#on({ type: 'commit', checksum, present: complete });
+    this.commits.push(checksum);
+    if (detached !== undefined) this.#transaction.setDetachedMetadata(checksum, detached);
+    if (complete) return;
+    // Before the commit can be seen: whoever finds it half-copied must know.
+    if (!present) markPartial(this.#repo, checksum);
+    if (!metadataOnly) {
+      await this.#copyTree(commit.root);
+      this.#transaction.markComplete(checksum);
+    }
+    if (!present) this.#copyMetadata('commit', checksum);
+  }
+
+  async #copyTree(root: TreeRoot): Promise<void> {
+    this.#copyMeta(root.meta);
+    const stack: Checksum[] = this.#seen.add('dirtree', root.tree) ? [root.tree] : [];
+    for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+      this.#signal?.throwIfAborted();
+      const tree = this.#source.readDirTree(at);
+      for (const file of tree.files) {
+        if (!this.#seen.add('file', file.checksum)) continue;
+        const pending = this.#copyFile(file.checksum);
+        if (pending !== undefined) await pending;
+      }
+      for (const dir of tree.dirs) {
+        this.#copyMeta(dir.meta);
+        if (this.#seen.add('dirtree', dir.tree)) stack.push(dir.tree);
+      }
+      this.#copyMetadata('dirtree', at);
+      this.#on({ type: 'progress', objects: this.#seen.size });
+    }
+  }
+
+  #copyMeta(checksum: Checksum): void {
+    if (this.#seen.add('dirmeta', checksum)) this.#copyMetadata('dirmeta', checksum);
+  }
+
+  #copyMetadata(type: MetadataType, checksum: Checksum): void {
+    if (this.#repo.hasObject(type, checksum)) return;
+    // Read in any case: what is linked has been verified too.
+    const bytes = this.#source.readMetadata(type, checksum);
+    const path = this.#linkMetadata ? this.#source.findObject(type, checksum) : undefined;
+    if (path !== undefined && this.#transaction.linkObject(type, checksum, path)) this.linked++;
+    else this.#transaction.writeMetadata(type, bytes);
+  }
+
+  #copyFile(checksum: Checksum): Promise<void> | undefined {
+    if (this.#repo.hasObject('file', checksum)) return undefined;
+    if (this.#options.bareUserOnlyFiles === true) this.#checkUserOnly(checksum);
+    if (this.#linkContent) {
+      if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
+      const path = this.#source.objectPath('file', checksum);
+      if (this.#tryLink(checksum, path)) return undefined;
+    }
+    return this.#rewrite(checksum);
+  }
+
+  async #linkFile(checksum: Checksum): Promise<void> {
+    if (!this.#tryLink(checksum, this.#source.objectPath('file', checksum))) await this.#rewrite(checksum);
+  }
+
+  #tryLink(checksum: Checksum, path: string): boolean {
+    try {
+      if (!this.#transaction.linkObject('file', checksum, path)) return false;
+    } catch (error) {
+      // Not in the source itself but in its parent repository, whose mode may differ.
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+      throw error;
+    }
+    this.linked++;
+    return true;
+  }
+
+  async #verify(checksum: Checksum): Promise<void> {
+    try {
+      this.#source.loadFile(checksum, WHOLE_BYTES);
+    } catch (error) {
+      if (!isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) throw error;
+      for await (const _chunk of this.#source.openFile(checksum, this.#signal)) {
+        // Reading is verifying.
+      }
+    }
+  }
+
+  #rewrite(checksum: Checksum): Promise<void> | undefined {
+    const writer = this.#transaction.content();
+    let loaded: ReturnType<Repo['loadFile']>;
+    try {
+      loaded = this.#source.loadFile(checksum, WHOLE_BYTES);
+    } catch (error) {
+      if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) return this.#rewriteLarge(checksum);
+      throw error;
+    }
+    // The source was verified when it was read, and the flush before the end of the transaction waits for this.
+    writer.add(loaded.header, loaded.content).catch(() => undefined);
+    return writer.ready();
+  }
+
+  async #rewriteLarge(checksum: Checksum): Promise<void> {
+    const { header, sizeBytes } = this.#source.readFileHeader(checksum);
+    const writer = this.#transaction.content();
+    const stream = writer.begin(header, sizeBytes);
+    try {
+      for await (const chunk of this.#source.openFile(checksum, this.#signal)) {
+        stream.write(chunk);
+        const pending = writer.ready();
+        if (pending !== undefined) await pending;
+      }
+    } catch (error) {
+      stream.abort();
+      throw error;
+    }
+    await stream.end();
+  }
+
+  #checkUserOnly(checksum: Checksum): void {
+    const { header } = this.#source.readFileHeader(checksum);
+    const excess = header.mode & ~S_IFMT & ~0o775;
+    if ((header.mode & S_IFMT) !== S_IFLNK && excess !== 0) {
+      throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Content object ${checksum}: invalid mode 0${header.mode.toString(8)} with bits 0${excess.toString(8)}`);
+    }
+  }
+}
