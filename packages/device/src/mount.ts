@@ -81,10 +81,10 @@ async function checkOut(options: MountOptions, target: Checkout, app: string): P
   const temporary = `${target.path}.unfinished`;
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
-  const mode = options.fullFidelity ? 'none' : 'user';
-  await checkout(options.repo, { rev: target.commit, destination: join(temporary, 'storage'), subpath: '/storage', mode }, options.signal);
+  const userMode = !options.fullFidelity;
+  await checkout(options.repo, target.commit, { destination: join(temporary, 'storage'), subpath: '/storage', userMode }, options.signal);
   // Containers may write to bind-mounted files: a hard link would carry that into the repository.
-  await checkout(options.repo, { rev: target.commit, destination: join(temporary, app), subpath: `/${app}`, mode, forceCopy: true }, options.signal);
+  await checkout(options.repo, target.commit, { destination: join(temporary, app), subpath: `/${app}`, userMode, forceCopy: true }, options.signal);
   renameSync(temporary, target.path);
 }
 

@@ -1,6 +1,6 @@
 import { machine } from 'node:os';
 import { type PackEvent, type PackOptions, packApp } from '@cambium/compose';
-import { parsePlatform } from '@cambium/oci';
+import { createAuthFiles, parsePlatform } from '@cambium/oci';
 import type { Command, Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import type { Environment } from '../environment.ts';
@@ -82,7 +82,8 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
     repoPath: repoPlace(values.repo, environment),
     branch,
     project: projectOptions(values, compose, environment),
-    platform: parsePlatform(values.arch ?? machine(), values.variant),
+    platform: { ...parsePlatform(values.arch ?? machine(), values.variant), explicit: values.arch !== undefined },
+    timestamp: values.timestamp === undefined ? BigInt(Math.floor(Date.now() / 1000)) : parseTimestamp(values.timestamp),
     registry: registryOptions(values, environment),
     includeSecrets: values['include-secrets'],
     dryRun: values['dry-run'],
@@ -90,7 +91,6 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
     ...(values['sign-by'] === undefined
       ? {}
       : { signBy: { keyId: values['sign-by'], ...(values['gpg-homedir'] === undefined ? {} : { homeDirectory: values['gpg-homedir'] }) } }),
-    ...(values.timestamp === undefined ? {} : { timestamp: parseTimestamp(values.timestamp) }),
     ...(values.jobs === undefined ? {} : { concurrency: values.jobs }),
   };
 }
@@ -113,11 +113,10 @@ function parseImageSources(texts: readonly string[]): Map<string, string> {
 }
 
 function registryOptions(values: PackFlags, environment: Environment): NonNullable<PackOptions['registry']> {
+  const { variables, home, uid } = environment;
   return {
-    insecureRegistries: values.insecure,
-    environment: environment.variables,
-    homeDirectory: environment.home,
-    ...(values.authfile === undefined ? {} : { authFile: values.authfile }),
+    insecure: values.insecure,
+    credentials: createAuthFiles({ environment: variables, home, uid, ...(values.authfile === undefined ? {} : { authFile: values.authfile }) }),
   };
 }
 
