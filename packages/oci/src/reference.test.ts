@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isKnownError } from '@cambium/base';
+import { type Digest, isKnownError } from '@cambium/base';
 import fc from 'fast-check';
-import { familiarImageReference, parseImageReference, printImageReference, registryHost } from './reference.ts';
+import { familiarImageReference, parseImageReference, pinImageReference, printImageReference, registryHost } from './reference.ts';
 
 const SHA = `sha256:${'0123456789abcdef'.repeat(4)}`;
 const SHA512 = `sha512:${'0123456789abcdef'.repeat(8)}`;
@@ -38,6 +38,7 @@ test('valid references and their full and short forms', () => {
     assert.deepEqual(parseImageReference(short), reference);
   }
   assert.deepEqual(parseImageReference(`host:5000/a/b:t@${SHA}`), { registry: 'host:5000', repositoryName: 'a/b', tag: 't', digest: SHA });
+  assert.equal(printImageReference(pinImageReference(parseImageReference('nginx:1'), SHA as Digest)), `docker.io/library/nginx:1@${SHA}`);
   assert.equal(registryHost('docker.io'), 'registry-1.docker.io');
   assert.equal(registryHost('localhost:5000'), 'localhost:5000');
 });
