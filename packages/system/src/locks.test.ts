@@ -80,13 +80,15 @@ for (const [theirs, ours, free] of [
     const path = join(folder, `${theirs}-${ours}`);
     const fd = openSync(path, 'w+');
     const holder = spawn('python3', ['-c', HOLDER, path, theirs], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const ended = once(holder, 'close');
     try {
-      await once(holder.stdout, 'data');
+      const first = await Promise.race([once(holder.stdout, 'data'), ended]);
+      assert.match(String(first[0]), /^held/);
       assert.equal(ofdLock(fd, ours, { wait: false }), free);
       const taken = acquireOfdLock(fd, ours, { pollMs: 5 });
       holder.stdin.end();
       await taken;
-      await once(holder, 'close');
+      await ended;
       assert.equal(ofdLock(fd, 'exclusive', { wait: false }), true);
     } finally {
       holder.kill();
