@@ -171,8 +171,7 @@ for (const name of readdirSync(testdata)) {
       cpSync(directory, copy, { recursive: true });
       const want = evenModel(peer(copy), false);
       const project = await loadProject({ workingDirectory: copy, environment });
-      const version = name === 'resources' ? '2.4' : '3.9';
-      writeFileSync(join(copy, 'portable.yml'), printModel({ version, ...portableModel(project), name: undefined } as never));
+      writeFileSync(join(copy, 'portable.yml'), printModel(portableModel(project)));
       const got = evenModel(peer(copy, ['-f', 'portable.yml']), false);
       // Builds are not shipped.
       for (const service of Object.values(want.services as Record<string, Mapping>)) delete service.build;

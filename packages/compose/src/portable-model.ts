@@ -3,8 +3,9 @@
  * that the most readers understand (docker-compose 1.29 and podman-compose 1.0.3 know few of the long forms).
  */
 import { existsSync } from 'node:fs';
-import { relative } from 'node:path/posix';
+import { basename, relative } from 'node:path/posix';
 import { isRecord } from '@cambium/base';
+import { normalizeProjectName } from './project-name.ts';
 import { eachImage, eachLocalPath } from './references.ts';
 import type { Mapping, Model, Project } from './types.ts';
 
@@ -13,9 +14,18 @@ export interface PortableOptions {
   pin?: (use: { service: string; reference: string; platform?: string }) => string;
 }
 
-/** Returns a copy of the project's model to print with `printModel`; builds and development settings are left out. */
-export function portableModel(project: Project, options: PortableOptions = {}): Model {
-  const model = structuredClone(project.model);
+/**
+ * Returns a copy of the project's model to print with `printModel`; builds and development settings are left out.
+ * The name is kept only where it is another than the directory's, because docker-compose 1.29 refuses the key.
+ */
+export function portableModel(project: Project, options: PortableOptions = {}): Mapping & { services: Model['services'] } {
+  const { name, ...model } = structuredClone(project.model) as Model & { services: Model['services'] };
+  const named = name === normalizeProjectName(basename(project.directory)) ? model : { name, ...model };
+  change(named as Model, project, options);
+  return named as Mapping & { services: Model['services'] };
+}
+
+function change(model: Model, project: Project, options: PortableOptions): void {
   if (options.pin !== undefined) {
     const pin = options.pin;
     eachImage(model, (service, reference, _path, holder, key) => {
@@ -29,7 +39,6 @@ export function portableModel(project: Project, options: PortableOptions = {}): 
     record[key as string] = relativePath(project.directory, String(record[key as string]));
   });
   for (const service of Object.values(model.services)) shorten(service);
-  return model;
 }
 
 /** Returns `./x` for paths in the directory, and the path itself for others. */
@@ -98,8 +107,8 @@ function shortVolume(volume: Mapping): unknown {
       return volume;
     for (const key of ['propagation', 'selinux']) if (typeof bind[key] === 'string') options.push(bind[key]);
   } else {
-    if (type !== 'volume' || bind !== undefined || (isRecord(named) && !hasOnly(named, ['nocopy']))) return volume;
-    if (isRecord(named) && named.nocopy === true) options.push('nocopy');
+    // podman-compose refuses the short option "nocopy".
+    if (type !== 'volume' || bind !== undefined || (isRecord(named) && !hasOnly(named, []))) return volume;
   }
   // An anonymous volume has no place for options in the short form.
   if (source === undefined) return options.length === 0 ? target : volume;

@@ -14,7 +14,7 @@ export interface PrintOptions {
 }
 
 /** Returns the model as text with sorted keys: equal models give equal bytes. */
-export function printModel(model: Model, options: PrintOptions = {}): string {
+export function printModel(model: Mapping, options: PrintOptions = {}): string {
   const shown = sortKeys(options.escapeDollars === false ? model : escapeDollars(model)) as Mapping;
   const ordered: Mapping = {};
   for (const key of [...TOP_ORDER, ...Object.keys(shown)]) if (Object.hasOwn(shown, key)) ordered[key] = shown[key];
