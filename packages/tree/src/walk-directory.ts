@@ -159,7 +159,8 @@ function changed(fullPath: string, cause?: unknown): Error {
 
 function explain(error: unknown, fullPath: string, path: string): unknown {
   const errno = errnoOf(error);
-  if (errno === 'ENOENT' || errno === 'ENOTDIR') {
+  // ELOOP and ENXIO: a link or a socket stands where a file was.
+  if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP' || errno === 'ENXIO') {
     return path === '' ? treeError('TREE_DIRECTORY_NOT_FOUND', `Cannot walk "${fullPath}": no such directory`, { cause: error }) : changed(fullPath, error);
   }
   return systemError(error, `Cannot read "${fullPath}"`) ?? error;
