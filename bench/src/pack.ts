@@ -55,7 +55,7 @@ export async function benchPack({ cambium, cache, scratch, runs }: BenchContext)
     const forget = async (): Promise<void> => {
       await pushFlask(false);
       await runOnce({ command: pack });
-      await runOnce({ command: [...cambium, 'clean', '--repo', ourRepo, '--yes'] });
+      await runOnce({ command: [...cambium, 'clean', '--repo', ourRepo] });
       await pushFlask(true);
     };
     rows.push(await compare('pack again, one file of one image changed', '≥ 60×', ours(forget), peer(next), runs));
