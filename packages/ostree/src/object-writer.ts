@@ -127,7 +127,7 @@ export class ObjectWriter {
     const { mode, zlibLevel } = this.#target;
     this.#space?.take(sizeBytes);
     const temporary = this.#temporary();
-    const fd = openSync(temporary, CREATE, 0o600);
+    const fd = openSync(temporary, CREATE, this.#createMode('file'));
     let storedBytes = 0;
     const put = (bytes: Uint8Array): void => {
       writeAll(fd, [bytes]);
@@ -254,7 +254,7 @@ export class ObjectWriter {
   #regular(type: MetadataType | 'file', checksum: Checksum, fill: (fd: number) => void): void {
     const temporary = this.#temporary();
     guarded(() => {
-      const fd = openSync(temporary, CREATE, 0o644);
+      const fd = openSync(temporary, CREATE, this.#createMode(type));
       try {
         try {
           fill(fd);
@@ -268,6 +268,11 @@ export class ObjectWriter {
         throw error;
       }
     });
+  }
+
+  /** What takes its own mode later is nobody else's until then. */
+  #createMode(type: MetadataType | 'file'): number {
+    return type === 'file' && this.#target.mode !== 'archive' ? 0o600 : 0o644;
   }
 
   #temporary(): string {
