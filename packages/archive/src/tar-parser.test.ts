@@ -270,6 +270,28 @@ const CORPUS: readonly Buffer[] = [
   ),
 ];
 
+test('names and attributes stay when the caller uses one buffer again', () => {
+  const long = `${'a'.repeat(120)}/${'b'.repeat(120)}/file`;
+  const archive = Buffer.concat([rawPax(record('path', long) + record('SCHILY.xattr.user.k', 'value')), rawHeader({ name: 'short' }), END]);
+  for (const size of [512, 700, 1024, 1536]) {
+    // A Buffer, as streams of Node give: its slice() is a view, unlike that of Uint8Array.
+    const buffer = Buffer.alloc(size);
+    const names: string[] = [];
+    const values: string[] = [];
+    const parser = new TarParser({
+      entry: (entry) => {
+        names.push(Buffer.from(entry.path).toString());
+        values.push(Buffer.from(entry.xattrs[0]?.[1] ?? []).toString());
+      },
+      data: () => undefined,
+      entryEnd: () => undefined,
+    });
+    for (let at = 0; at < archive.length; at += size) parser.write(buffer.subarray(0, archive.copy(buffer, 0, at, at + size)));
+    parser.end();
+    assert.deepEqual([names, values], [[long], ['value']]);
+  }
+});
+
 test('any cut into chunks gives the same', () => {
   for (const archive of CORPUS) {
     const whole = parseTar(archive);

@@ -504,7 +504,7 @@ export class TarParser {
     applyPaxRecord(this.#pax, key, value, this.#limits, this.#paxFail);
     if (this.#limits.keepPaxHeaders) {
       this.#pax.records ??= new Map();
-      this.#pax.records.set(key, value.slice());
+      this.#pax.records.set(key, new Uint8Array(value));
     }
   }
 

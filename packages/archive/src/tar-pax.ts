@@ -131,7 +131,7 @@ export function applyPaxRecord(values: PaxValues, key: string, value: Uint8Array
     default:
       if (key.startsWith('SCHILY.xattr.')) {
         values.schily ??= new Map();
-        setXattr(values.schily, decodeKey(key.slice(13), /%(25|3D)/gi), value.slice(), limits, fail);
+        setXattr(values.schily, decodeKey(key.slice(13), /%(25|3D)/gi), new Uint8Array(value), limits, fail);
       } else if (key.startsWith('LIBARCHIVE.xattr.')) {
         values.libarchive ??= new Map();
         setXattr(values.libarchive, decodeKey(key.slice(17), /%([0-9a-f]{2})/gi), base64(value, fail), limits, fail);
@@ -176,7 +176,7 @@ function base64(value: Uint8Array, fail: PaxFail): Uint8Array {
 
 function name(key: string, value: Uint8Array, fail: PaxFail): Uint8Array {
   if (value.includes(0)) fail('ARCHIVE_TAR_PAX_INVALID', `"${key}" holds a NUL`);
-  return value.slice();
+  return new Uint8Array(value);
 }
 
 function decimal(key: string, value: Uint8Array, fail: PaxFail): number {
@@ -234,7 +234,7 @@ export class PaxGlobals {
     if (value.length === 0) return;
     this.#bytes += key.length + value.length;
     if (this.#bytes > maxBytes) throw archiveError('ARCHIVE_TAR_TOO_LARGE', `Cannot read tar: global headers are over ${maxBytes} bytes`);
-    this.#records.set(key, value.slice());
+    this.#records.set(key, new Uint8Array(value));
   }
 
   [Symbol.iterator](): IterableIterator<[string, Uint8Array]> {

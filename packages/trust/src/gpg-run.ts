@@ -73,7 +73,7 @@ export function gpgFailed(args: readonly string[], stderr: string, killed?: stri
 
 /** Empty chunks would end nothing and cost a write each. */
 async function* guarded(source: Bytes): Bytes {
-  for await (const chunk of source) if (chunk.byteLength > 0) yield chunk.slice();
+  for await (const chunk of source) if (chunk.byteLength > 0) yield new Uint8Array(chunk);
 }
 
 function isPrematureClose(error: unknown): boolean {
