@@ -1,11 +1,12 @@
 import { machine } from 'node:os';
 import { type PackEvent, type PackOptions, packApp } from '@cambium/compose';
-import { createAuthFiles, parsePlatform } from '@cambium/oci';
+import { createAuthFiles, parsePlatform, type RegistryEvent } from '@cambium/oci';
 import type { Command, Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import type { Environment } from '../environment.ts';
 import { cliError } from '../errors.ts';
 import type { ProgressStatus } from '../progress.ts';
+import { proxyRule } from '../proxies.ts';
 import type { Ui } from '../ui.ts';
 import { projectOptions } from './compose-project.ts';
 import { printPackSummary } from './pack-summary.ts';
@@ -67,7 +68,9 @@ export const command: Command<typeof flags> = {
   async run({ ui, environment, signal }, { values, operands }) {
     const [branch, compose] = operands as readonly [string, string];
     const startMs = performance.now();
-    const result = await packApp({ ...packOptions(branch, compose, values, environment), signal, on: packEvents(ui) });
+    const options = packOptions(branch, compose, values, environment);
+    const registry = { ...options.registry, on: (event: RegistryEvent): void => ui.detail(describeRequest(event)) };
+    const result = await packApp({ ...options, registry, signal, on: packEvents(ui) });
     ui.progress.clear();
     printPackSummary(result, { compose, seconds: (performance.now() - startMs) / 1000, ui });
     return undefined;
@@ -116,8 +119,22 @@ function registryOptions(values: PackFlags, environment: Environment): NonNullab
   const { variables, home, uid } = environment;
   return {
     insecure: values.insecure,
+    proxy: proxyRule(environment),
     credentials: createAuthFiles({ environment: variables, home, uid, ...(values.authfile === undefined ? {} : { authFile: values.authfile }) }),
   };
+}
+
+function describeRequest(event: RegistryEvent): string {
+  switch (event.type) {
+    case 'request':
+      return `${event.method} ${event.url}: ${event.status}`;
+    case 'retry':
+      return `Trying ${event.url} again in ${event.delayMs} ms: ${event.reason}`;
+    case 'resume':
+      return `Resuming ${event.digest} at byte ${event.offset}: ${event.reason}`;
+    case 'auth-source':
+      return `Login for ${event.registry}: ${event.source} ${event.outcome}`;
+  }
 }
 
 /** Returns the callback that keeps count: all that must be fetched is known once every image is resolved. */

@@ -1,8 +1,7 @@
 /** The metadata options of `ostree commit`. */
-import type { Checksum } from '@cambium/base';
 import { isKnownError } from '@cambium/base';
 import { parseVariantText, Variant } from '@cambium/gvariant';
-import type { Transaction } from '@cambium/ostree';
+import type { Metadata } from '@cambium/ostree';
 import { OstreeFailure } from './verb.ts';
 
 interface MetadataFlags {
@@ -26,9 +25,10 @@ export function commitMetadata(values: MetadataFlags): [string, Variant][] {
   return [...strings, ...typed];
 }
 
-export function addDetachedMetadata(transaction: Transaction, commit: Checksum, values: MetadataFlags): void {
+/** Returns what `--add-detached-metadata-string` asks for, or undefined when it was not given. */
+export function detachedMetadata(values: MetadataFlags): Metadata | undefined {
   const entries = values['add-detached-metadata-string'].map(stringEntry);
-  if (entries.length > 0) transaction.setDetachedMetadata(commit, entries);
+  return entries.length === 0 ? undefined : entries;
 }
 
 function stringEntry(text: string): [string, Variant] {

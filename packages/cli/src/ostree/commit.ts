@@ -13,10 +13,10 @@ import {
 import type { Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import { lookUp } from '../environment.ts';
-import { addDetachedMetadata, commitMetadata } from './commit-metadata.ts';
+import { commitMetadata, detachedMetadata } from './commit-metadata.ts';
 import { fillTree } from './commit-trees.ts';
 import { editMessage } from './editor.ts';
-import { signWithGpg } from './signing.ts';
+import { addSignatures } from './signing.ts';
 import { featureMissing, OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -114,8 +114,9 @@ export const command: Verb<typeof flags> = {
         generateSizes: values['generate-sizes'],
         ...(values.bootable ? { bootable: findKernelRelease(repo, root) } : {}),
       });
-      addDetachedMetadata(transaction, commit, values);
-      await signWithGpg(context, repo, transaction, commit, values);
+      const keys = { keyIds: values['gpg-sign'], homeDirectory: values['gpg-homedir'] };
+      const detached = await addSignatures(repo.readMetadata('commit', commit), detachedMetadata(values), keys, context.signal);
+      if (detached !== undefined) transaction.setDetachedMetadata(commit, detached);
       if (values.branch !== undefined) transaction.setRef(values.branch, commit);
       const stats = await transaction.commit();
       if (values['table-output']) printTable(context, commit, stats);

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
-import { type KeyFile, type Repo, writeFileDurably } from '@cambium/ostree';
+import type { KeyFile } from '@cambium/ostree';
+import { writeConfig } from './repo-config.ts';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = { group: { kind: 'text', help: 'Group name' } } as const;
@@ -24,7 +24,7 @@ export const command: Verb<typeof flags> = {
         if (name === undefined || value === undefined) throw new OstreeFailure('KEY and VALUE must be specified');
         const [group, key] = splitKey(values.group, name);
         config.set(group, key, value);
-        writeConfig(repo, config);
+        writeConfig(repo);
         return undefined;
       }
       case 'get': {
@@ -36,7 +36,7 @@ export const command: Verb<typeof flags> = {
       case 'unset': {
         if (name === undefined) throw new OstreeFailure('KEY must be specified');
         const [group, key] = splitKey(values.group, name);
-        if (config.unset(group, key)) writeConfig(repo, config);
+        if (config.unset(group, key)) writeConfig(repo);
         return undefined;
       }
       default:
@@ -58,8 +58,4 @@ function readKey(config: KeyFile, group: string, key: string): string {
   const value = config.string(group, key);
   if (value === undefined) throw new OstreeFailure(`Key file does not have key “${key}” in group “${group}”`);
   return value;
-}
-
-function writeConfig(repo: Repo, config: KeyFile): void {
-  writeFileDurably(join(repo.path, 'config'), config.toString(), { sync: repo.settings.fsync });
 }

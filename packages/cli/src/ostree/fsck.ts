@@ -1,4 +1,4 @@
-import { type FsckEvent, fsck } from '@cambium/ostree';
+import { type FsckEvent, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from '@cambium/ostree';
 import type { ProgressStatus } from '../progress.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
@@ -18,7 +18,6 @@ export const command: Verb<typeof flags> = {
   examples: [{ command: 'cambium ostree fsck --repo=./repo', explains: 'Verify every object of every commit' }],
   async run(context, { values }) {
     const repo = await context.openRepo();
-    const { ui } = context;
     const options = {
       all: values.all,
       delete: values.delete,
@@ -26,59 +25,48 @@ export const command: Verb<typeof flags> = {
       verifyBindings: values['verify-bindings'],
       verifyBackRefs: values['verify-back-refs'],
     };
-    const result = await fsck(repo, options, context.signal, report(context, values.quiet));
-    ui.progress.clear();
-    if (result.partialCommits > 0) ui.result(`${result.partialCommits} partial commits not verified`);
-    if (result.bad.length > 0) throw new OstreeFailure('Repository corruption encountered');
-    if (result.damagedCommits > 0) throw new OstreeFailure(`${result.damagedCommits} partial commits from fsck-detected corruption`);
-    if (result.partialCommits === 0 || result.commits > 0) {
-      ui.result(`object fsck of ${result.commits} commits completed successfully - no errors found.`);
-    }
+    const report = createReport(context, values.quiet);
+    const result = await fsck(repo, options, context.signal, report.event);
+    report.end();
+    context.ui.write(formatFsckResult(result));
+    const failure = fsckFailure(result);
+    if (failure !== undefined) throw new OstreeFailure(failure);
     return undefined;
   },
 };
 
-const PHASES = { refs: 'Validating refs...', 'collection-refs': 'Validating refs in collections...', commits: 'Enumerating commits...' } as const;
-
-/** Returns what prints the check as it goes on, in libostree's words. */
-function report({ ui, environment }: VerbContext, quiet: boolean): (event: FsckEvent) => void {
+/** Prints the check as it goes on, in libostree's words. */
+function createReport({ ui, environment }: VerbContext, quiet: boolean): { event: (event: FsckEvent) => void; end: () => void } {
   const draw = ui.progress.watch<FsckEvent>((event): ProgressStatus | undefined =>
     event.type === 'progress' ? { what: 'fsck objects', done: event.done, total: event.total, unit: 'count' } : undefined,
   );
-  let began = false;
-  let ended = false;
-  return (event) => {
-    switch (event.type) {
-      case 'phase':
-        if (!quiet) ui.result(PHASES[event.phase]);
-        break;
-      case 'verifying':
-        if (!quiet) ui.result(`Verifying content integrity of ${event.commits} commit objects...`);
-        break;
-      case 'progress': {
-        draw(event);
-        // Where there is no terminal libostree prints the first state and the last.
-        if (environment.stdoutIsTerminal || event.total === 0) break;
-        if (!began) ui.result(`fsck objects (1/${event.total}) ${Math.floor(100 / event.total)}%`);
-        if (!ended && event.done === event.total && event.total > 1) {
-          ui.result(`fsck objects (${event.total}/${event.total}) 100%`);
-          ended = true;
-        }
-        began = true;
-        break;
+  // Where there is no terminal libostree prints the first state and, unless the check breaks off, the last.
+  let total = 0;
+  const last = (): void => {
+    if (total > 1) ui.write(formatFsckEvent({ type: 'progress', done: total, total }));
+    total = 0;
+  };
+  return {
+    event: (event) => {
+      draw(event);
+      switch (event.type) {
+        case 'phase':
+        case 'verifying':
+          if (!quiet) ui.write(formatFsckEvent(event));
+          break;
+        case 'progress':
+          if (environment.stdoutIsTerminal || event.total === 0) break;
+          if (total === 0) ui.write(formatFsckEvent({ type: 'progress', done: 1, total: event.total }));
+          total = event.total;
+          break;
+        default:
+          last();
+          ui.complain(formatFsckEvent(event));
       }
-      case 'bad': {
-        const { type, checksum, missing, commits, message } = event.object;
-        const where = commits.join(', ');
-        const what = type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`;
-        ui.complain(missing ? `Object missing in commits ${where}: ${checksum}.${type}\n` : `In commits ${where}: fsck ${what}: ${message}\n`);
-        break;
-      }
-      case 'partial':
-        ui.complain(`Marking commit as partial: ${event.commit}\n`);
-        break;
-      default:
-        break;
-    }
+    },
+    end: () => {
+      last();
+      ui.progress.clear();
+    },
   };
 }

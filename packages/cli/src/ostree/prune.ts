@@ -3,6 +3,7 @@ import { formatPruneResult, type PruneOptions, prune } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import { parseInteger } from '../options.ts';
+import { enableTombstones } from './repo-config.ts';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = {
@@ -27,6 +28,8 @@ export const command: Verb<typeof flags> = {
   async run(context, { values }) {
     const repo = await context.openRepo();
     const options = pruneOptions(values);
+    // As libostree's command does: who pulls from here shall learn that the commit has gone.
+    if (options.deleteCommit !== undefined && options.staticDeltasOnly !== true) enableTombstones(repo);
     const result = await prune(repo, options, context.signal);
     context.ui.write(formatPruneResult(result, options));
     return undefined;

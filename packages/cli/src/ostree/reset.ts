@@ -1,4 +1,4 @@
-import { UsageError, type Verb } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 export const command: Verb = {
   summary: 'Reset a REF to a previous COMMIT',
@@ -12,8 +12,8 @@ export const command: Verb = {
     const repo = await context.openRepo();
     const [ref, target] = operands;
     if (ref === undefined || target === undefined) throw new UsageError('A REF and COMMIT argument is required');
+    if (!repo.refs.list().has(ref)) throw new OstreeFailure(`Invalid ref '${ref}'`);
     const commit = repo.refs.resolve(target);
-    repo.refs.resolve(ref);
     repo.readCommit(commit);
     const transaction = await repo.transaction({ signal: context.signal });
     transaction.setRef(ref, commit);

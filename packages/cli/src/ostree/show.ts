@@ -6,10 +6,14 @@ import {
   formatDirTree,
   formatFileObject,
   formatMetadataValue,
+  formatSignatures,
   type Metadata,
   type Repo,
   readRev,
+  readSignatures,
+  signaturesIn,
 } from '@cambium/ostree';
+import { type KeySelection, verificationKeys } from './signing.ts';
 import { printVariantFile } from './variant-file.ts';
 import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
@@ -70,13 +74,8 @@ function findKey(metadata: Metadata, key: string): Metadata[number][1] {
   return value;
 }
 
-interface VerifyOptions {
-  homeDirectory: string | undefined;
-  remote: string | undefined;
-}
-
 /** A checksum may be that of any kind of object; what is not one names a commit. */
-async function showObject(context: VerbContext, repo: Repo, rev: string, options: CommitTextOptions, verify: VerifyOptions): Promise<void> {
+async function showObject(context: VerbContext, repo: Repo, rev: string, options: CommitTextOptions, verify: KeySelection): Promise<void> {
   if (!isChecksum(rev) || repo.hasObject('commit', rev)) {
     const checksum = isChecksum(rev) ? rev : repo.refs.resolve(rev);
     context.ui.write(formatCommit(checksum, repo.readCommit(checksum), options));
@@ -92,4 +91,10 @@ async function showObject(context: VerbContext, repo: Repo, rev: string, options
   }
 }
 
-async function showSignatures(_context: VerbContext, _repo: Repo, _commit: Checksum, _verify: VerifyOptions): Promise<void> {}
+async function showSignatures(context: VerbContext, repo: Repo, commit: Checksum, selection: KeySelection): Promise<void> {
+  const keys = verificationKeys(repo, selection, context.environment);
+  const detached = repo.readDetachedMetadata(commit);
+  if (signaturesIn(detached).length === 0) return;
+  const signatures = await readSignatures(repo, commit, keys, context.signal);
+  context.ui.write(formatSignatures(signatures, Date.now() / 1000));
+}

@@ -1,0 +1,16 @@
+/** Writing a repository's config. */
+import { join } from 'node:path';
+import { type Repo, writeFileDurably } from '@cambium/ostree';
+
+/** Writes the config as it stands in memory, in one step. */
+export function writeConfig(repo: Repo): void {
+  writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync: repo.settings.fsync });
+}
+
+/** Makes the repository leave a tombstone for each commit that is deleted, from now on. */
+export function enableTombstones(repo: Repo): void {
+  if (repo.settings.tombstoneCommits) return;
+  repo.config.set('core', 'tombstone-commits', 'true');
+  writeConfig(repo);
+  repo.settings.tombstoneCommits = true;
+}
