@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Bytes, bytesOf, collect, compareUtf8, concat, decodeUtf8, digestOf, verified, verifiedBuffer } from './bytes.ts';
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+test('collect joins chunks and copies them', async () => {
+  // One buffer used again and again, as readers of files do; a Buffer, whose slice() is a view.
+  async function* reused(): Bytes {
+    const buffer = Buffer.alloc(3);
+    for (const word of ['one', 'two', 'six']) {
+      buffer.write(word);
+      yield buffer;
+    }
+  }
+  assert.deepEqual(await collect(reused(), 9), text('onetwosix'));
+  await assert.rejects(collect(reused(), 8), { code: 'BYTES_TOO_LARGE' });
+  assert.equal((await collect(bytesOf(), 0)).byteLength, 0);
+});
+
+test('a single reused chunk is copied too', async () => {
+  const buffer = Buffer.from('abc');
+  const kept = await collect(bytesOf(buffer), 3);
+  buffer.fill(0);
+  assert.deepEqual(kept, text('abc'));
+});
+
+test('verified passes what matches and ends endless bodies at their stated size', async () => {
+  const content = text('content');
+  const digest = digestOf(content);
+  assert.deepEqual(await collect(verified(bytesOf(content.subarray(0, 3), content.subarray(3)), { digest, size: 7 }), 7), content);
+  await assert.rejects(collect(verified(bytesOf(content), { digest, size: 8 }), 99), { code: 'BYTES_MISMATCH' });
+  await assert.rejects(collect(verified(bytesOf(text('CONTENT')), { digest, size: 7 }), 99), { code: 'BYTES_MISMATCH' });
+  let given = 0;
+  async function* endless(): Bytes {
+    for (;;) {
+      given++;
+      yield content;
+    }
+  }
+  await assert.rejects(collect(verified(endless(), { digest, size: 14 }), 1000), { code: 'BYTES_MISMATCH' });
+  assert.equal(given, 3);
+  assert.equal(verifiedBuffer(content, { digest }), content);
+  assert.throws(() => verifiedBuffer(content, { digest: digestOf('other') }), { code: 'BYTES_MISMATCH', retryable: true });
+});
+
+test('text sorts as its bytes do', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), (a, b) => {
+      assert.equal(Math.sign(compareUtf8(a, b)), Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    }),
+  );
+  assert.ok(compareUtf8('\u{1f600}', '\ufffd') > 0);
+  assert.ok('\u{1f600}' < '\ufffd');
+});
+
+test('UTF-8 is read strictly', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (value) =>
+      assert.equal(decodeUtf8(text(value)), text(value).length === 0 ? '' : new TextDecoder('utf-8', { ignoreBOM: true }).decode(text(value))),
+    ),
+  );
+  assert.equal(decodeUtf8(Uint8Array.of(0x61, 0xff)), undefined);
+  assert.equal(decodeUtf8(Uint8Array.of(0xc0, 0x80)), undefined);
+  assert.equal(decodeUtf8(Uint8Array.of(0xed, 0xa0, 0x80)), undefined);
+});
+
+test('concat joins', () => {
+  assert.deepEqual(concat([text('a'), text(''), text('bc')]), text('abc'));
+});

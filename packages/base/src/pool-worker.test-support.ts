@@ -1,0 +1,19 @@
+/** The worker of the pool's tests. */
+import { parentPort, threadId } from 'node:worker_threads';
+import { baseError } from './codes.ts';
+import { serveTasks } from './pool.ts';
+
+serveTasks<{ do: string; buffer?: ArrayBuffer }, unknown>(parentPort, (request) => {
+  switch (request.do) {
+    case 'thread':
+      return threadId;
+    case 'size':
+      return request.buffer?.byteLength;
+    case 'known':
+      throw baseError('JSON_INVALID', 'As asked', { hint: 'None' });
+    case 'crash':
+      return process.exit(3);
+    default:
+      throw new Error('unknown task');
+  }
+});
