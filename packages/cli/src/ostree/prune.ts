@@ -29,7 +29,8 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     const options = pruneOptions(values);
     // As libostree's command does: who pulls from here shall learn that the commit has gone.
-    if (options.deleteCommit !== undefined && options.staticDeltasOnly !== true) enableTombstones(repo);
+    const doomed = options.staticDeltasOnly === true ? undefined : options.deleteCommit;
+    if (doomed !== undefined && ![...repo.refs.list().values()].includes(doomed)) enableTombstones(repo);
     const result = await prune(repo, options, context.signal);
     context.ui.write(formatPruneResult(result, options));
     return undefined;
