@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, linkSync, mkdirSync, openSync, symlinkSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { needsRoot, run } from '@cambium/testkit';
-import type { TarLimits } from './tar-entry.ts';
+import type { TarEntry, TarLimits } from './tar-entry.ts';
 import { TarParser } from './tar-parser.ts';
 
 /** Bytes stand as Latin-1 text, contents as their sha256. */
@@ -25,10 +25,13 @@ export interface Seen {
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
-/** Reads an archive cut at `cuts`. Every call is checked to come in its order. */
+/**
+ * Reads an archive cut at `cuts`. Every call is checked to come in its order; chunks are Buffers (whose slice() is a view)
+ * and change after each write, and entries are looked at when all is read: what the parser kept must be its own.
+ */
 export function parseTar(archive: Uint8Array, options: { limits?: TarLimits; cuts?: readonly number[]; holes?: boolean } = {}): Seen[] {
-  const seen: Seen[] = [];
-  let current: { entry: Seen; hash: ReturnType<typeof createHash>; bytes: number } | undefined;
+  const seen: { entry: TarEntry; content: string }[] = [];
+  let current: { entry: TarEntry; hash: ReturnType<typeof createHash>; bytes: number } | undefined;
   const data = (chunk: Uint8Array): void => {
     if (current === undefined || chunk.length === 0) throw new Error('data out of order');
     current.hash.update(chunk);
@@ -36,23 +39,8 @@ export function parseTar(archive: Uint8Array, options: { limits?: TarLimits; cut
   };
   const parser = new TarParser(
     {
-      entry(e) {
+      entry(entry) {
         if (current !== undefined) throw new Error('entry out of order');
-        const entry: Seen = {
-          path: latin1(e.path),
-          type: e.type,
-          mode: e.mode,
-          uid: e.uid,
-          gid: e.gid,
-          size: e.size,
-          mtime: e.mtime,
-          linkPath: latin1(e.linkPath),
-          device: `${e.deviceMajor}:${e.deviceMinor}`,
-          xattrs: Object.fromEntries(e.xattrs.map(([name, value]) => [latin1(name), latin1(value)])),
-          userName: e.userName,
-          groupName: e.groupName,
-          content: '',
-        };
         current = { entry, hash: createHash('sha256'), bytes: 0 };
       },
       data,
@@ -65,8 +53,7 @@ export function parseTar(archive: Uint8Array, options: { limits?: TarLimits; cut
         : {}),
       entryEnd() {
         if (current === undefined || current.bytes !== current.entry.size) throw new Error('content is not as long as its size');
-        current.entry.content = current.bytes === 0 ? '' : current.hash.digest('hex');
-        seen.push(current.entry);
+        seen.push({ entry: current.entry, content: current.bytes === 0 ? '' : current.hash.digest('hex') });
         current = undefined;
       },
     },
@@ -74,11 +61,31 @@ export function parseTar(archive: Uint8Array, options: { limits?: TarLimits; cut
   );
   let at = 0;
   for (const cut of [...(options.cuts ?? []), archive.length].sort((a, b) => a - b)) {
-    parser.write(archive.subarray(at, cut));
+    const chunk = Buffer.from(archive.subarray(at, cut));
+    parser.write(chunk);
+    chunk.fill(0xee);
     at = Math.max(at, cut);
   }
   parser.end();
-  return seen;
+  return seen.map(({ entry, content }) => plain(entry, content));
+}
+
+function plain(e: TarEntry, content: string): Seen {
+  return {
+    path: latin1(e.path),
+    type: e.type,
+    mode: e.mode,
+    uid: e.uid,
+    gid: e.gid,
+    size: e.size,
+    mtime: e.mtime,
+    linkPath: latin1(e.linkPath),
+    device: `${e.deviceMajor}:${e.deviceMinor}`,
+    xattrs: Object.fromEntries(e.xattrs.map(([name, value]) => [latin1(name), latin1(value)])),
+    userName: e.userName,
+    groupName: e.groupName,
+    content,
+  };
 }
 
 const PYTHON = `

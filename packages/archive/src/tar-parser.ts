@@ -418,7 +418,7 @@ export class TarParser {
   /** Owners repeat from entry to entry, so the last one is kept. */
   #user(block: Uint8Array, at: number): string {
     if (!sameField(block, at, this.#userField)) {
-      this.#userField = block.slice(at, fieldEnd(block, at, 32));
+      this.#userField = new Uint8Array(block.subarray(at, fieldEnd(block, at, 32)));
       this.#userName = Buffer.from(this.#userField).toString('utf8');
     }
     return this.#userName;
@@ -426,7 +426,7 @@ export class TarParser {
 
   #group(block: Uint8Array, at: number): string {
     if (!sameField(block, at, this.#groupField)) {
-      this.#groupField = block.slice(at, fieldEnd(block, at, 32));
+      this.#groupField = new Uint8Array(block.subarray(at, fieldEnd(block, at, 32)));
       this.#groupName = Buffer.from(this.#groupField).toString('utf8');
     }
     return this.#groupName;
@@ -491,7 +491,8 @@ export class TarParser {
     const nul = bytes.indexOf(0);
     const length = nul === -1 ? bytes.length : nul;
     if (length > this.#limits.maxPathBytes) throw this.#error('ARCHIVE_TAR_NAME_TOO_LONG', `a name is over ${this.#limits.maxPathBytes} bytes`);
-    return bytes.slice(0, length);
+    // Not slice(): for a Buffer that is a view of the caller's chunk.
+    return new Uint8Array(bytes.subarray(0, length));
   }
 
   #beginPax(): void {
