@@ -70,9 +70,9 @@ export function ignoresXattrs(modifiers: CommitModifiers): boolean {
   return modifiers.noXattrs === true || modifiers.canonicalPermissions === true;
 }
 
-/** @throws OSTREE_PATH_UNMATCHED naming overrides and skipped paths that no file had */
+/** @throws OSTREE_PATH_UNMATCHED naming overrides and skipped paths that no file had; libostree asks that of `add` overrides only */
 export function checkAllMatched(modifiers: CommitModifiers, matched: MatchedPaths): void {
-  const overrides = [...(modifiers.statOverride ?? [])].filter(([path]) => !matched.has(path)).map(([path]) => path);
+  const overrides = [...(modifiers.statOverride ?? [])].filter(([path, override]) => 'add' in override && !matched.has(path)).map(([path]) => path);
   if (overrides.length > 0) throw ostreeError('OSTREE_PATH_UNMATCHED', 'Unmatched statoverride paths', { data: { paths: overrides.slice(0, 100) } });
   const skipped = [...(modifiers.skipList ?? [])].filter((path) => !matched.has(path));
   if (skipped.length > 0) throw ostreeError('OSTREE_PATH_UNMATCHED', 'Unmatched skip-list paths', { data: { paths: skipped.slice(0, 100) } });

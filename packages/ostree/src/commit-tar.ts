@@ -1,0 +1,224 @@
+/** `--tree=tar=FILE`: a tar stream into a tree, without unpacking it. */
+import { type TarEntry, type TarLimits, TarParser } from '@cambium/archive';
+import { type Bytes, type Checksum, decodeUtf8 } from '@cambium/base';
+import { S_IFDIR, S_IFLNK, S_IFREG } from '@cambium/tree';
+import { modifiersFor } from './commit-directory.ts';
+import { type CommitModifiers, checkAllMatched, type MatchedPaths, modifyEntry } from './commit-modifiers.ts';
+import type { ContentStream } from './content-writer.ts';
+import { ostreeError } from './errors.ts';
+import { canonicalXattrs } from './framing.ts';
+import type { MutableTree } from './mutable-tree.ts';
+import type { Transaction } from './transaction.ts';
+import type { FileHeader } from './types.ts';
+
+export interface CommitTarOptions {
+  modifiers?: CommitModifiers | undefined;
+  /** Make missing directories, the root included, as 0755 root:root. */
+  autocreateParents?: boolean | undefined;
+  /** Changes the name of an entry before it is taken in; links' targets too. */
+  rename?: ((path: string) => string) | undefined;
+  limits?: TarLimits | undefined;
+  /** As for {@link commitDirectory}. */
+  matched?: MatchedPaths | undefined;
+}
+
+/** Contents up to this size are gathered and hashed in one call; larger ones flow. */
+const GATHER_BYTES = 256 * 1024;
+const NOTHING = new Uint8Array(0);
+
+/**
+ * Takes the entries of an uncompressed tar archive into `tree`, over what is there. Of entries with one name the last
+ * counts; hard links are other names of what their target is at the end.
+ *
+ * @throws OSTREE_FILE_UNSUPPORTED for devices, FIFOs and names outside the format, OSTREE_PATH_NOT_FOUND for missing
+ *   parents and link targets, OSTREE_TREE_CONFLICT, OSTREE_PATH_UNMATCHED, ARCHIVE_TAR_*
+ */
+export async function commitTar(transaction: Transaction, tree: MutableTree, source: Bytes, options: CommitTarOptions = {}): Promise<void> {
+  const modifiers = modifiersFor(transaction, options.modifiers ?? {});
+  const matched: MatchedPaths = options.matched ?? new Set();
+  const importer = new TarImporter(transaction, tree, modifiers, matched, options);
+  const parser = new TarParser(importer, options.limits ?? {});
+  const content = transaction.content();
+  try {
+    for await (const chunk of source) {
+      transaction.signal?.throwIfAborted();
+      parser.write(chunk);
+      await content.ready();
+    }
+    parser.end();
+  } catch (error) {
+    importer.abort();
+    throw error;
+  }
+  await content.flush();
+  await importer.finish();
+  if (options.matched === undefined) checkAllMatched(modifiers, matched);
+}
+
+class TarImporter {
+  readonly #transaction: Transaction;
+  readonly #tree: MutableTree;
+  readonly #modifiers: CommitModifiers;
+  readonly #matched: MatchedPaths;
+  readonly #options: CommitTarOptions;
+  /** By path: of two entries with one name the later wins, whichever is stored first. */
+  readonly #files = new Map<string, Promise<Checksum>>();
+  readonly #hardLinks = new Map<string, string>();
+  readonly #noParents: string[] = [];
+  #current: { header: FileHeader; path: string; buffer: Uint8Array; filled: number; stream: ContentStream | undefined } | undefined;
+
+  constructor(transaction: Transaction, tree: MutableTree, modifiers: CommitModifiers, matched: MatchedPaths, options: CommitTarOptions) {
+    this.#transaction = transaction;
+    this.#tree = tree;
+    this.#modifiers = modifiers;
+    this.#matched = matched;
+    this.#options = options;
+  }
+
+  entry(entry: TarEntry): void {
+    const path = this.#pathOf(entry.path);
+    const { uid, gid, mode } = entry;
+    const meta = { uid, gid, xattrs: canonicalXattrs(entry.xattrs) };
+    switch (entry.type) {
+      case 'directory':
+        this.#directory(path, { ...meta, mode: S_IFDIR | mode });
+        return;
+      case 'file':
+        this.#file(path, { ...meta, mode: S_IFREG | mode, target: '' }, entry.size);
+        return;
+      case 'symlink':
+        this.#file(path, { ...meta, mode: S_IFLNK | mode, target: textOf(entry.linkPath, 'symlink target') }, 0);
+        return;
+      case 'hardlink':
+        this.#hardLinks.set(path, this.#pathOf(entry.linkPath));
+        this.#files.delete(path);
+        return;
+      default:
+        throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Unsupported file type for path "${path}": ${entry.type}`, { data: { path, type: entry.type } });
+    }
+  }
+
+  data(chunk: Uint8Array): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    if (current.stream !== undefined) current.stream.write(chunk);
+    else {
+      current.buffer.set(chunk, current.filled);
+      current.filled += chunk.byteLength;
+    }
+  }
+
+  entryEnd(): void {
+    const current = this.#current;
+    this.#current = undefined;
+    if (current === undefined) return;
+    const { path, header, stream, buffer, filled } = current;
+    this.#put(path, stream === undefined ? this.#transaction.content().add(header, buffer.subarray(0, filled)) : stream.end());
+  }
+
+  abort(): void {
+    this.#current?.stream?.abort();
+    this.#current = undefined;
+  }
+
+  /** Puts the files in place, once all are stored. */
+  async finish(): Promise<void> {
+    for (const [path, promise] of this.#files) this.#place(path, await promise);
+    for (const [path, target] of this.#hardLinks) {
+      const found = this.#tree.lookup(this.#resolveLink(target));
+      if (typeof found !== 'string') throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${target}`, { data: { path, target } });
+      this.#place(path, found);
+    }
+  }
+
+  /** Follows hard links to hard links to the name of a file. */
+  #resolveLink(target: string): string {
+    const seen = new Set<string>();
+    let at = target;
+    for (let next = this.#hardLinks.get(at); next !== undefined && !seen.has(at); next = this.#hardLinks.get(at)) {
+      seen.add(at);
+      at = next;
+    }
+    return at;
+  }
+
+  #directory(path: string, plain: { uid: number; gid: number; mode: number; xattrs: FileHeader['xattrs'] }): void {
+    const meta = modifyEntry(path === '' ? '/' : `/${path}`, plain, this.#modifiers, this.#matched);
+    if (meta === undefined) {
+      this.#noParents.push(`${path}/`);
+      return;
+    }
+    if (this.#isLeftOut(path)) return;
+    const directory = path === '' ? this.#tree : this.#parentOf(path).ensureDirectory(lastName(path));
+    directory.meta = this.#transaction.writeDirMeta(meta);
+  }
+
+  #file(path: string, plain: FileHeader, sizeBytes: number): void {
+    if (path === '') throw ostreeError('OSTREE_FILE_UNSUPPORTED', 'The root of a tree cannot be a file');
+    const header = modifyEntry(`/${path}`, plain, this.#modifiers, this.#matched);
+    if (header === undefined || this.#isLeftOut(path)) return;
+    // Missing parents show now, and not when a gigabyte of content has been stored.
+    this.#parentOf(path);
+    const stream = sizeBytes > GATHER_BYTES ? this.#transaction.content().begin(header, sizeBytes) : undefined;
+    const buffer = stream === undefined && sizeBytes > 0 ? new Uint8Array(sizeBytes) : NOTHING;
+    this.#current = { path, header, stream, buffer, filled: 0 };
+  }
+
+  #put(path: string, checksum: Promise<Checksum>): void {
+    checksum.catch(() => undefined); // flush() reports it
+    this.#hardLinks.delete(path);
+    this.#files.set(path, checksum);
+  }
+
+  #place(path: string, checksum: Checksum): void {
+    this.#parentOf(path).setFile(lastName(path), checksum);
+  }
+
+  /** Skipped directories take what is below them with them. */
+  #isLeftOut(path: string): boolean {
+    return this.#noParents.some((prefix) => `${path}/`.startsWith(prefix));
+  }
+
+  #parentOf(path: string): MutableTree {
+    const names = path.split('/').slice(0, -1);
+    let at = this.#tree;
+    this.#autocreate(at);
+    for (const name of names) {
+      const next: MutableTree | undefined = at.directory(name);
+      if (next === undefined && this.#options.autocreateParents !== true) {
+        throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${name}`, {
+          data: { path },
+          hint: 'The archive has no entry for this directory; --tar-autocreate-parents makes it',
+        });
+      }
+      at = next ?? at.ensureDirectory(name);
+      this.#autocreate(at);
+    }
+    return at;
+  }
+
+  #autocreate(tree: MutableTree): void {
+    if (tree.meta !== undefined || this.#options.autocreateParents !== true) return;
+    tree.meta = this.#transaction.writeDirMeta({ uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: [] });
+  }
+
+  #pathOf(bytes: Uint8Array): string {
+    const text = textOf(bytes, 'filename');
+    const renamed = this.#options.rename?.(text) ?? text;
+    const names = renamed.split('/').filter((name) => name !== '' && name !== '.');
+    if (names.includes('..')) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Invalid uplink '..' in path ${renamed.slice(0, 300)}`);
+    return names.join('/');
+  }
+}
+
+function lastName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+function textOf(bytes: Uint8Array, what: string): string {
+  const text = decodeUtf8(bytes);
+  if (text === undefined || text.includes('\0')) {
+    throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Invalid UTF-8 in ${what}: ${JSON.stringify(Buffer.from(bytes).toString('latin1')).slice(0, 300)}`);
+  }
+  return text;
+}
