@@ -76,8 +76,8 @@ test('archives give the trees that libostree gives', { skip }, async (t) => {
   ] as const) {
     assert.deepEqual(await treeOf(join(at, 'ours'), tar, {}, size), await realTree(join(at, 'real'), tar));
   }
-  const filtered = await realTree(join(at, 'real'), sample, '--owner-uid=5', '--no-xattrs', '--tar-pathname-filter=^./d/,./e2/', '--tar-autocreate-parents');
-  const rename = (path: string): string => path.replace(/^.\/d\//, './e2/');
+  const filtered = await realTree(join(at, 'real'), sample, '--owner-uid=5', '--no-xattrs', '--tar-pathname-filter=^d/,e2/', '--tar-autocreate-parents');
+  const rename = (path: string): string => path.replace(/^d\//, 'e2/');
   const ours = await treeOf(join(at, 'ours'), sample, { modifiers: { ownerUid: 5, noXattrs: true }, rename, autocreateParents: true });
   assert.deepEqual(ours, filtered);
   assert.match(ostree(`--repo=${join(at, 'ours')}`, 'fsck'), /completed successfully/);

@@ -15,7 +15,7 @@ export interface CommitTarOptions {
   modifiers?: CommitModifiers | undefined;
   /** Make missing directories, the root included, as 0755 root:root. */
   autocreateParents?: boolean | undefined;
-  /** Changes the name of an entry before it is taken in; links' targets too. */
+  /** Changes the path of an entry, and the targets of hard links. It comes without leading `/` and `./`, directories' with the `/` at their end. */
   rename?: ((path: string) => string) | undefined;
   limits?: TarLimits | undefined;
   /** As for {@link commitDirectory}. */
@@ -203,7 +203,7 @@ class TarImporter {
   }
 
   #pathOf(bytes: Uint8Array): string {
-    const text = textOf(bytes, 'filename');
+    const text = textOf(bytes, 'filename').replace(/^(?:\.?\/)+/, '');
     const renamed = this.#options.rename?.(text) ?? text;
     const names = renamed.split('/').filter((name) => name !== '' && name !== '.');
     if (names.includes('..')) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Invalid uplink '..' in path ${renamed.slice(0, 300)}`);
