@@ -131,8 +131,8 @@ export class FilePlacer {
     const stat = lstatSync(object, { throwIfNoEntry: false });
     // Staged, or in a parent repository of another mode: the general way.
     if (stat === undefined) return false;
-    if (this.#special(name)) return false;
     const symlink = (stat.mode & S_IFMT) === S_IFLNK;
+    if (!symlink && this.#special(name)) return false;
     if (symlink ? this.#repo.mode !== 'bare' : stat.size === 0) return false;
     if (this.#linkOwnerless) {
       // Symlinks are files here, and files the owner may not read are readable on disk: the truth is in the attribute.
@@ -284,8 +284,20 @@ export class FilePlacer {
         return;
       }
     }
-    // The verdict on the content comes last: until then it has no name that anyone uses.
     const temporary = temporaryIn(dirname(path));
+    await this.#stream(checksum, header, temporary);
+    if (this.#policy.overwrite === 'union') this.#moveOver(temporary, path);
+    else {
+      try {
+        linkSync(temporary, path);
+      } finally {
+        unlinkSync(temporary);
+      }
+    }
+  }
+
+  /** Writes a file in pieces. The verdict on the content comes last: until then it has no name that anyone uses. */
+  async #stream(checksum: Checksum, header: FileHeader, temporary: string): Promise<void> {
     const fd = createFile(temporary, this.#fileMode(header));
     try {
       try {
@@ -293,11 +305,6 @@ export class FilePlacer {
         this.#setMeta(fd, header);
       } finally {
         closeSync(fd);
-      }
-      if (this.#policy.overwrite === 'union') this.#moveOver(temporary, path);
-      else {
-        linkSync(temporary, path);
-        unlinkSync(temporary);
       }
     } catch (error) {
       rmSync(temporary, { force: true });
@@ -393,16 +400,19 @@ export class FilePlacer {
       if (stat.isFile() && stat.size === sizeBytes && this.#link(cached, stat, checksum, path)) return undefined;
       return this.#copyTo(checksum, header, sizeBytes, path);
     }
-    if (!this.#repo.writable || sizeBytes > WHOLE_BYTES) return this.#copyTo(checksum, header, sizeBytes, path);
-    const { content } = this.#repo.loadFile(checksum, WHOLE_BYTES);
+    if (!this.#repo.writable) return this.#copyTo(checksum, header, sizeBytes, path);
     const directory = dirname(cached);
     mkdirSync(directory, { recursive: true, mode: 0o775 });
     const temporary = temporaryIn(directory);
+    const place = (): Promise<void> | undefined => {
+      publishCached(temporary, cached);
+      this.counts.copiedBytes += sizeBytes;
+      return this.#link(cached, lstatSync(cached), checksum, path) ? undefined : this.#copyTo(checksum, header, sizeBytes, path);
+    };
+    if (sizeBytes > WHOLE_BYTES) return this.#stream(checksum, header, temporary).then(place);
+    const { content } = this.#repo.loadFile(checksum, WHOLE_BYTES);
     this.#fill(createFile(temporary, this.#fileMode(header)), temporary, header, content);
-    renameSync(temporary, cached);
-    this.counts.copiedBytes += sizeBytes;
-    if (!this.#link(cached, lstatSync(cached), checksum, path)) return this.#copyTo(checksum, header, sizeBytes, path);
-    return undefined;
+    return place();
   }
 }
 
@@ -419,6 +429,17 @@ function createFile(path: string, mode: number): number {
 
 function writeAll(fd: number, content: Uint8Array): void {
   for (let at = 0; at < content.byteLength; ) at += writeSync(fd, content, at);
+}
+
+/** Gives a file its name unless there is one: replacing it would take the inode away from a thread that is about to link it (ENOENT). */
+function publishCached(temporary: string, cached: string): void {
+  try {
+    linkSync(temporary, cached);
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  } finally {
+    unlinkSync(temporary);
+  }
 }
 
 function temporaryIn(directory: string): string {

@@ -92,16 +92,12 @@ export interface CheckoutRecord {
   subpath: string;
 }
 
-/** Returns the records `REV NUL SUBPATH NUL …` of `ostree checkout --from-file`; an incomplete one at the end is dropped, as libostree does. */
+/** Returns the records `REV NUL SUBPATH NUL …` of `ostree checkout --from-file`; the last NUL may be missing, and a REV alone at the end is dropped, as by libostree. */
 export function parseCheckoutRecords(bytes: Uint8Array): CheckoutRecord[] {
-  const fields: string[] = [];
-  let start = 0;
-  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, start)) {
-    const text = decodeUtf8(bytes.subarray(start, end));
-    if (text === undefined) throw ostreeError('OSTREE_REF_INVALID', 'Cannot read checkout records: not UTF-8');
-    fields.push(text);
-    start = end + 1;
-  }
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw ostreeError('OSTREE_REF_INVALID', 'Cannot read checkout records: not UTF-8');
+  const fields = text.split('\0');
+  if (fields.at(-1) === '') fields.pop();
   const records: CheckoutRecord[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) records.push({ rev: fields[i] as string, subpath: fields[i + 1] as string });
   return records;
@@ -125,7 +121,10 @@ function policyOf(repo: Repo, options: CheckoutOptions): FilePolicy {
       repo.mode === 'bare-user' ? 'User repository mode requires user checkout mode to hardlink' : 'Bare repository mode cannot hardlink in user checkout mode',
     );
   }
-  const useCache = userMode && !forceCopy && options.disableCache !== true && options.bareUserOnlyDirs !== true && repo.settings.enableUncompressedCache;
+  // libostree's own choice: the cache serves plain checkouts only.
+  const plain = !forceCopy && (overwrite === 'none' || overwrite === 'union') && options.bareUserOnlyDirs !== true && options.skipList === undefined;
+  const noWhiteouts = options.whiteouts !== true && options.passthroughWhiteouts !== true;
+  const useCache = userMode && plain && noWhiteouts && options.disableCache !== true && repo.settings.enableUncompressedCache;
   return {
     userMode,
     overwrite,
@@ -185,11 +184,13 @@ class Walk {
     if (this.#options.skipList?.has('/') === true) return;
     const stack: { path: string; shown: string; root: TreeRoot }[] = [{ path: destination, shown: '/', root }];
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
-      const fresh = this.#enter(at.path, at.shown === '/');
-      if (fresh) this.#made.push({ path: at.path, meta: at.root.meta });
-      else this.#dirMeta(at.root.meta);
       const tree = this.#repo.readDirTree(at.root.tree);
-      if (!fresh && this.#policy.whiteouts) applyWhiteouts(this.#repo, tree, at.path);
+      let fresh = this.#enter(at.path, at.shown === '/');
+      // An opaque directory starts anew: it has nothing left of the one that was there, its mode and times included.
+      if (!fresh && this.#policy.whiteouts) fresh = applyWhiteouts(this.#repo, tree, at.path);
+      if (fresh) this.#made.push({ path: at.path, meta: at.root.meta });
+      // Not needed, but whoever checks out gets to know that it is missing.
+      else this.#dirMeta(at.root.meta);
       const pending = this.#placing.add(at.path, at.root.tree, tree.files.length, this.#skippedFiles(tree, at.shown));
       if (pending !== undefined) await pending;
       for (const dir of tree.dirs) {
@@ -266,12 +267,17 @@ function existsError(path: string, cause?: unknown): Error {
   });
 }
 
-/** Takes away what the whiteouts of a directory hide: before anything is put there, since a commit may hide a name and bring it anew. */
-function applyWhiteouts(repo: Repo, tree: DirTree, directory: string): void {
+/**
+ * Takes away what the whiteouts of a directory hide: before anything is put there, since a commit may hide a name and bring it anew.
+ * Returns whether nothing is left.
+ */
+function applyWhiteouts(repo: Repo, tree: DirTree, directory: string): boolean {
+  let opaque = false;
   for (const file of tree.files) {
     if (!file.name.startsWith(WHITEOUT_PREFIX)) continue;
     if ((repo.readFileHeader(file.checksum).header.mode & S_IFMT) === S_IFLNK) continue;
     if (file.name === OPAQUE_WHITEOUT) {
+      opaque = true;
       for (const name of readdirSync(directory, 'buffer')) rmSync(Buffer.concat([Buffer.from(`${directory}/`), name]), { recursive: true, force: true });
       continue;
     }
@@ -280,6 +286,7 @@ function applyWhiteouts(repo: Repo, tree: DirTree, directory: string): void {
     if (name === '' || name === '.' || name === '..') throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot apply whiteout "${file.name}" in "${directory}"`);
     rmSync(`${directory}/${name}`, { recursive: true, force: true });
   }
+  return opaque;
 }
 
 /** Collects batches of files and places them: in this thread while they are few, in workers when there are many. */

@@ -68,6 +68,7 @@ export async function pullLocal(
   await using transaction = await repo.transaction({ signal, workers: options.workers });
   const pull = new LocalPull(source, transaction, options, signal, on);
   for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
+  await pull.settle();
   const refs = new Map<string, Checksum>();
   for (const { ref, checksum } of wanted) {
     if (ref === undefined) continue;
@@ -103,6 +104,7 @@ class LocalPull {
   readonly #signal: AbortSignal | undefined;
   readonly #on: (event: PullLocalEvent) => void;
   readonly #seen = new ObjectSet();
+  #failure: { error: unknown } | undefined;
   readonly #linkMetadata: boolean;
   readonly #linkContent: boolean;
 
@@ -178,9 +180,20 @@ class LocalPull {
         this.#copyMeta(dir.meta);
         if (this.#seen.add('dirtree', dir.tree)) stack.push(dir.tree);
       }
+      this.#throwFailure();
       this.#copyMetadata('dirtree', at);
       this.#on({ type: 'progress', objects: this.#seen.size });
     }
+  }
+
+  /** Waits for everything under way. @throws the first failure */
+  async settle(): Promise<void> {
+    await this.#transaction.content().flush();
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   #copyMeta(checksum: Checksum): void {
@@ -243,8 +256,9 @@ class LocalPull {
       if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) return this.#rewriteLarge(checksum);
       throw error;
     }
-    // The source was verified when it was read, and the flush before the end of the transaction waits for this.
-    writer.add(loaded.header, loaded.content).catch(() => undefined);
+    writer.add(loaded.header, loaded.content).catch((error: unknown) => {
+      this.#failure ??= { error };
+    });
     return writer.ready();
   }
 
