@@ -27,6 +27,7 @@ export const COMMAND_TREE: Group = {
         { name: 'commit', summary: 'Commit a new revision', load: async () => (await import('./ostree/commit.ts')).command },
         { name: 'config', summary: 'Change repo configuration settings', load: async () => (await import('./ostree/config.ts')).command },
         { name: 'diff', summary: 'Compare directory TARGETDIR against revision REV', load: async () => (await import('./ostree/diff.ts')).command },
+        { name: 'export', summary: 'Stream COMMIT to stdout in tar format', load: async () => (await import('./ostree/export.ts')).command },
         { name: 'fsck', summary: 'Check the repository for consistency', load: async () => (await import('./ostree/fsck.ts')).command },
         { name: 'gpg-sign', summary: 'Sign a commit', load: async () => (await import('./ostree/gpg-sign.ts')).command },
         { name: 'init', summary: 'Initialize a new empty repository', load: async () => (await import('./ostree/init.ts')).command },

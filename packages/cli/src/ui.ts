@@ -31,6 +31,8 @@ export interface Ui {
   resultJson(value: unknown): void;
   /** Writes bytes or text of the result as they are. */
   write(data: string | Uint8Array): void;
+  /** As {@link write}; resolves when there is room for more. For long binary results. */
+  writeAll(data: Uint8Array): Promise<void>;
   /** Says something on stderr, unless quiet. */
   note(text: string): void;
   /** Says something on stderr when verbose. */
@@ -84,6 +86,12 @@ export function createUi(options: UiOptions): Ui {
     result: (line) => write(`${line}\n`),
     resultJson: (value) => write(`${JSON.stringify(value, bigintAsNumber, 2)}\n`),
     write,
+    writeAll: (data) => {
+      push();
+      return new Promise((resolve) => {
+        stdout.write(data, () => resolve());
+      });
+    },
     note: (text) => {
       if (!quiet) say('note', text, text);
     },

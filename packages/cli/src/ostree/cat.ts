@@ -17,7 +17,7 @@ export const command: Verb = {
     for (const path of paths) {
       const node = requirePath(repo, commit.root, path);
       if (node.kind === 'directory') throw new OstreeFailure("Can't open directory");
-      for await (const chunk of repo.openFile(node.checksum, context.signal)) context.ui.write(chunk);
+      for await (const chunk of repo.openFile(node.checksum, context.signal)) await context.ui.writeAll(chunk);
     }
     return undefined;
   },

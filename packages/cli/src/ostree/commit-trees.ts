@@ -1,9 +1,10 @@
 /** What a commit is made of: `--base`, every `--tree` in order, or a directory. */
-import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
   type CommitModifiers,
   checkAllMatched,
   commitDirectory,
+  commitTar,
   type MatchedPaths,
   type MutableTree,
   overlayCommit,
@@ -14,13 +15,11 @@ import {
   type Transaction,
 } from '@cambium/ostree';
 import type { CommitFlags } from './commit.ts';
+import { openTar } from './tar-source.ts';
 import { OstreeFailure } from './verb.ts';
 
-/** Tars come in chunks of this size. */
-const READ_BYTES = 1024 * 1024;
-
 /** @param path the operand: a directory that is committed when there is no `--tree` */
-export async function fillTree(transaction: Transaction, tree: MutableTree, values: CommitFlags, path: string | undefined): Promise<void> {
+export async function fillTree(transaction: Transaction, tree: MutableTree, values: CommitFlags, path: string | undefined, signal: AbortSignal): Promise<void> {
   const { repo } = transaction;
   const modifiers = modifiersOf(transaction, values);
   // libostree asks of overrides that add bits only that they fit something.
@@ -43,13 +42,14 @@ export async function fillTree(transaction: Transaction, tree: MutableTree, valu
       case 'ref':
         await overlayCommit(transaction, tree, readRev(repo, value).commit.root, modifiers, matched);
         break;
-      case 'tar': {
-        const { commitTar } = await import('@cambium/ostree');
-        const source = value === '-' ? process.stdin : createReadStream(value, { highWaterMark: READ_BYTES });
-        const options = { modifiers, autocreateParents: values['tar-autocreate-parents'], pathFilter: pathFilter(values['tar-pathname-filter']) };
-        await commitTar(transaction, tree, source, options, matched);
+      case 'tar':
+        await commitTar(transaction, tree, openTar(value, signal), {
+          modifiers,
+          matched,
+          autocreateParents: values['tar-autocreate-parents'],
+          rename: pathFilter(values['tar-pathname-filter']),
+        });
         break;
-      }
       default:
         throw new OstreeFailure(`Invalid tree type specification '${type}'`);
     }

@@ -94,7 +94,7 @@ export const command: Verb<typeof flags> = {
     const transaction = await repo.transaction({ signal: context.signal });
     try {
       const tree = MutableTree.empty();
-      await fillTree(transaction, tree, values, operands[0]);
+      await fillTree(transaction, tree, values, operands[0], context.signal);
       const root = tree.write(transaction);
       if (values['skip-if-unchanged'] && parent !== undefined && sameRoot(root, repo.readCommit(parent).root)) {
         await transaction.abort();
@@ -166,11 +166,14 @@ async function message(context: VerbContext, values: CommitFlags): Promise<{ sub
   return { subject: values.subject, body: values.body };
 }
 
+const MAX_EPOCH = 2n ** 63n - 1n;
+
 function timestampOf(values: CommitFlags, context: VerbContext): bigint {
   if (values.timestamp !== undefined) return parseDate(values.timestamp);
   const epoch = lookUp(context.environment, ['SOURCE_DATE_EPOCH']);
   if (epoch === undefined) return BigInt(Math.floor(Date.now() / 1000));
-  if (!/^\d{1,15}$/.test(epoch)) throw new OstreeFailure(`Failed to convert SOURCE_DATE_EPOCH "${epoch}"`);
+  if (!/^\d+$/.test(epoch)) throw new OstreeFailure(`Failed to convert SOURCE_DATE_EPOCH "${epoch}"`);
+  if (BigInt(epoch) > MAX_EPOCH) throw new OstreeFailure('Parsing SOURCE_DATE_EPOCH: Numerical result out of range');
   return BigInt(epoch);
 }
 

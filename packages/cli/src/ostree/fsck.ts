@@ -1,5 +1,6 @@
 import { type FsckEvent, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from '@cambium/ostree';
 import type { ProgressStatus } from '../progress.ts';
+import { corruptionText } from './messages.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -61,7 +62,7 @@ function createReport({ ui, environment }: VerbContext, quiet: boolean): { event
           break;
         default:
           last();
-          ui.complain(formatFsckEvent(event));
+          ui.complain(corruptionText(formatFsckEvent(event)));
       }
     },
     end: () => {

@@ -1,5 +1,5 @@
 /** What libostree says where our own words differ. */
-import { errnoOf, isKnownError } from '@cambium/base';
+import { errnoOf, isKnownError, type KnownError } from '@cambium/base';
 import { messageOf } from '../ui.ts';
 
 const ERRNO_TEXTS: Readonly<Record<string, string>> = {
@@ -23,7 +23,29 @@ export function ostreeMessage(error: unknown): string {
     return `${call}(${failure.path ?? ''}): ${ERRNO_TEXTS[errno] ?? failure.message}`;
   }
   const message = messageOf(error);
-  if (isKnownError(error, 'OSTREE_CHECKOUT_EXISTS') && message.endsWith(': File exists')) return 'mkdirat: File exists';
-  // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
-  return isKnownError(error, 'OSTREE_REF_CONFLICT') ? message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ') : message;
+  return isKnownError(error) ? inTheirWords(error, message) : message;
+}
+
+function inTheirWords(error: KnownError, message: string): string {
+  switch (error.code) {
+    case 'OSTREE_CHECKOUT_EXISTS':
+      return message.endsWith(': File exists') ? 'mkdirat: File exists' : message;
+    case 'OSTREE_REF_CONFLICT':
+      // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
+      return message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ');
+    case 'OSTREE_OBJECT_CORRUPT':
+      return corruptionText(message, error.data.actual);
+    default:
+      return message;
+  }
+}
+
+/** Returns libostree's words for a corrupt object, wherever in `text` ours are. @param actual the checksum it has, when known */
+export function corruptionText(text: string, actual?: unknown): string {
+  return text
+    .replace(/(?:Object|File object) ([0-9a-f]{64})(?:\.([a-z]+))? does not match its checksum/, (_all, checksum: string, type: string | undefined) => {
+      return `Corrupted ${type ?? 'file'} object; checksum expected='${checksum}'${typeof actual === 'string' ? ` actual='${actual}'` : ''}`;
+    })
+    .replace(/(?:Cannot parse [a-z]+ [0-9a-f]{64}: )?invalid name "(.*\/.*)"/, 'Invalid / in filename $1')
+    .replace(/(?:Cannot parse [a-z]+ [0-9a-f]{64}: )?invalid name "(\.\.?)"/, "Invalid special filename '$1'");
 }
