@@ -1,7 +1,7 @@
 /** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
 import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Bytes, type Checksum, errnoOf, type Opener } from '@cambium/base';
+import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener } from '@cambium/base';
 import { encodeMetadata, parseCommit, parseMetadata } from './commit-format.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
@@ -135,6 +135,12 @@ export class Repo {
 
   /** Returns header and whole content, verified together. @throws as {@link readFile} */
   loadFile(checksum: Checksum, limitBytes: number): { header: FileHeader; content: Uint8Array } {
+    try {
+      // Nearly always here: opening it says so, and spares asking first.
+      return readWholeFile(this.#store, this.objectPath('file', checksum), checksum, limitBytes);
+    } catch (error) {
+      if (!isKnownError(error, 'OSTREE_OBJECT_MISSING')) throw error;
+    }
     const { path, repo } = this.#mustFind('file', checksum);
     return readWholeFile(repo.#store, path, checksum, limitBytes);
   }
