@@ -216,8 +216,9 @@ export class Transaction {
 
   /** Puts everything in place, durably, refs last. The transaction is over, also when this fails. */
   async commit(): Promise<TransactionStats> {
-    this.#mustBeOpen();
+    if (!this.#open) throw new TypeError('The transaction has ended');
     try {
+      this.signal?.throwIfAborted();
       await this.#content?.flush();
       this.signal?.throwIfAborted();
       await this.workers.close();
@@ -269,28 +270,40 @@ export class Transaction {
     return checksum;
   }
 
+  /**
+   * Moves everything into `objects/`, commits last: whoever sees a commit, also after a kill between two renames, finds
+   * all that it reaches.
+   */
   #publish(): void {
-    const { path, settings, mode } = this.repo;
+    const { path, settings } = this.repo;
     const objects = join(path, 'objects');
     if (settings.fsync) syncFileSystem(objects);
-    const moved: string[] = [];
+    for (const isLast of [false, true]) {
+      const changed = this.#move(objects, isLast);
+      if (!settings.fsync || changed.length === 0) continue;
+      for (const directory of changed) syncDirectory(directory);
+      syncDirectory(objects);
+    }
+  }
+
+  /** Moves either all objects but the commits, or the commits; returns the directories that changed. */
+  #move(objects: string, commits: boolean): string[] {
+    const changed: string[] = [];
     for (const directory of readdirSync(this.#staging.path)) {
       if (!/^[0-9a-f]{2}$/.test(directory)) continue;
       const from = join(this.#staging.path, directory);
       const to = join(objects, directory);
       const names = readdirSync(from);
-      if (names.length === 0) continue;
-      const known = names.filter((name) => parseLoosePath(directory, name, mode) !== undefined);
+      const wanted = names.filter((name) => parseLoosePath(directory, name, this.repo.mode) !== undefined && name.endsWith('.commit') === commits);
+      if (wanted.length === 0) continue;
       // A whole directory at once where there is none yet: a first commit is 256 renames.
-      if (known.length < names.length || existsSync(to) || !renameDirectory(from, to)) {
+      if (wanted.length < names.length || existsSync(to) || !renameDirectory(from, to)) {
         mkdirSync(to, { recursive: true });
-        for (const name of known) placeObject(join(from, name), join(to, name));
+        for (const name of wanted) placeObject(join(from, name), join(to, name));
       }
-      moved.push(to);
+      changed.push(to);
     }
-    if (!settings.fsync) return;
-    for (const directory of moved) syncDirectory(directory);
-    syncDirectory(objects);
+    return changed;
   }
 
   #mustBeOpen(): void {

@@ -1,0 +1,317 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isKnownError } from '@cambium/base';
+import { Variant } from '@cambium/gvariant';
+import { needsPeer, scratch } from '@cambium/testkit';
+import { clearPartial, hasTombstone, markPartial, partialReason, writeTombstone } from './commit-markers.ts';
+import { KeyFile } from './key-file.ts';
+import { Repo } from './repo.ts';
+import { commitOurs, commitReal, makeSampleTree, ostree } from './sample-trees.test.ts';
+import { readBootId } from './staging.ts';
+import type { FileHeader } from './types.ts';
+
+const skip = needsPeer('ostree');
+const PLAIN: FileHeader = { uid: 0, gid: 0, mode: 0o100644, target: '', xattrs: [] };
+
+async function configured(path: string, settings: Readonly<Record<string, string>>): Promise<Repo> {
+  const { config } = await Repo.init(path, { mode: 'archive' });
+  for (const [key, value] of Object.entries(settings)) config.set('core', key, value);
+  writeFileSync(join(path, 'config'), config.toString());
+  return Repo.open(path);
+}
+
+test('our lock keeps a real prune out, and only as long as we hold it', { skip }, async (t) => {
+  const at = scratch(t);
+  const repo = await configured(join(at, 'r'), { 'lock-timeout-secs': '0' });
+  const transaction = await repo.transaction();
+  const blocked = spawnSync('ostree', [`--repo=${repo.path}`, 'prune', '--refs-only'], { encoding: 'utf8' });
+  assert.notEqual(blocked.status, 0);
+  assert.match(blocked.stderr, /lock/i);
+  await transaction.abort();
+  ostree(`--repo=${repo.path}`, 'prune', '--refs-only');
+  const exclusive = await repo.lock('exclusive');
+  const second = await Repo.open(repo.path);
+  await assert.rejects(second.lock('shared'), (error) => isKnownError(error, 'OSTREE_LOCK_TIMEOUT') && error.retryable);
+  // Within one Repo an exclusive lock covers a shared one, and stays until the last is released.
+  const inner = await repo.lock('shared');
+  exclusive.release();
+  exclusive.release();
+  (await second.lock('shared')).release();
+  await assert.rejects(second.lock('exclusive'), { code: 'OSTREE_LOCK_TIMEOUT' });
+  inner.release();
+  (await second.lock('exclusive')).release();
+});
+
+test('the lock of a real commit keeps our exclusive lock out, and lets writers in', { skip: needsPeer('ostree', 'mkfifo') }, async (t) => {
+  const at = scratch(t);
+  const repo = await configured(join(at, 'r'), { 'lock-timeout-secs': '0' });
+  makeSampleTree(join(at, 'src'));
+  execFileSync('tar', ['-cf', join(at, 'tree.tar'), '-C', join(at, 'src'), '.']);
+  execFileSync('mkfifo', [join(at, 'pipe')]);
+  const real = spawn('ostree', [`--repo=${repo.path}`, 'commit', '-b', 'real', `--tree=tar=${join(at, 'pipe')}`], { stdio: 'ignore' });
+  const ended = new Promise<number | null>((resolve) => real.once('close', resolve));
+  t.after(() => real.kill('SIGKILL'));
+  // It locks before it opens the archive, and waits at the pipe.
+  const pipe = createWriteStream(join(at, 'pipe'));
+  await new Promise((resolve) => pipe.once('open', resolve));
+  await assert.rejects(repo.lock('exclusive'), { code: 'OSTREE_LOCK_TIMEOUT' });
+  const { checksum } = await commitOurs(repo.path, 'archive', join(at, 'src'));
+  pipe.end(readFileSync(join(at, 'tree.tar')));
+  assert.equal(await ended, 0);
+  (await repo.lock('exclusive')).release();
+  assert.equal(repo.refs.resolve('main'), checksum);
+  assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+});
+
+test('two writers at once, in one process and in two, lose nothing', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const path = join(at, 'r');
+  await Repo.init(path, { mode: 'archive' });
+  const real = spawn('ostree', [`--repo=${path}`, 'commit', '-b', 'real', '--timestamp=@1', join(at, 'src')], { stdio: 'ignore' });
+  const ended = new Promise<number | null>((resolve) => real.once('close', resolve));
+  const one = Repo.openSync(path);
+  const open = await one.transaction();
+  await assert.rejects(one.transaction(), { code: 'OSTREE_TRANSACTION_OPEN' });
+  const [first, second] = await Promise.all([commitOurs(path, 'archive', join(at, 'src')), commitOurs(path, 'archive', join(at, 'src'), { ownerUid: 3 })]);
+  await open.abort();
+  assert.equal(await ended, 0);
+  assert.deepEqual(new Set(one.refs.list().keys()), new Set(['main', 'real']));
+  assert.ok([first.checksum, second.checksum].includes(one.refs.resolve('main')));
+  assert.match(ostree(`--repo=${path}`, 'fsck'), /no errors found/);
+  assert.ok(one.hasObject('commit', first.checksum) && one.hasObject('commit', second.checksum));
+});
+
+/** Commits in a process of its own that dies by SIGKILL at its n-th rename; prints how many there are when it lives. */
+const KILLED = `
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+const [library, helper, repo, source, deadline] = process.argv.slice(1);
+const rename = fs.renameSync;
+let count = 0;
+fs.renameSync = (...args) => {
+  if (++count === Number(deadline)) process.kill(process.pid, 'SIGKILL');
+  return rename(...args);
+};
+syncBuiltinESMExports();
+const { commitOurs } = await import(helper);
+console.log((await commitOurs(repo, 'archive', source, {}, 0)).checksum, count);
+`;
+
+test('killed at any rename, the repository is valid and the next commit is the same', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const run = (repo: string, deadline: number): { status: number | null; stdout: string } =>
+    spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        KILLED,
+        '--',
+        import.meta.resolve('./index.js'),
+        import.meta.resolve('./sample-trees.test.js'),
+        repo,
+        join(at, 'src'),
+        String(deadline),
+      ],
+      { encoding: 'utf8' },
+    );
+  const whole = run(join(at, 'whole'), 0);
+  const [checksum, total] = whole.stdout.trim().split(' ');
+  const last = Number(total);
+  assert.ok(last > 900, whole.stdout);
+  assert.equal(checksum, commitReal(join(at, 'real'), 'archive', join(at, 'src')));
+  // Config, first objects, the middle of staging, the last metadata, directories being published, the ref.
+  for (const deadline of [2, 5, Math.floor(last / 3), last - 300, last - 200, last - 20, last - 1, last]) {
+    const repo = join(at, `r${deadline}`);
+    assert.equal(run(repo, deadline).status, null, `deadline ${deadline} of ${last}`);
+    assert.match(ostree(`--repo=${repo}`, 'fsck'), /no errors found/);
+    assert.equal(Repo.openSync(repo).refs.read('main'), undefined);
+    const next = run(repo, 0);
+    assert.equal(next.stdout.split(' ')[0], checksum);
+    // What was staged is taken over, not written again.
+    if (deadline > 20) assert.ok(Number(next.stdout.trim().split(' ')[1]) < last);
+    assert.match(ostree(`--repo=${repo}`, 'fsck'), /no errors found/);
+    assert.deepEqual(
+      readdirSync(join(repo, 'tmp')).filter((name) => name !== 'cache'),
+      [],
+    );
+  }
+});
+
+test('what libostree left when it was killed is taken over, and the reverse', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const repo = await Repo.init(join(at, 'r'), { mode: 'archive' });
+  const staged = (): number => readdirSync(join(repo.path, 'tmp'), { recursive: true }).filter((name) => /\.filez$/.test(String(name))).length;
+  const real = spawn('ostree', [`--repo=${repo.path}`, 'commit', '-b', 'real', join(at, 'src')], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => real.once('close', resolve));
+  for (let i = 0; i < 2000 && staged() < 20 && real.exitCode === null; i++) await sleep(2);
+  real.kill('SIGKILL');
+  await ended;
+  const left = staged();
+  const { stats } = await commitOurs(repo.path, 'archive', join(at, 'src'));
+  if (left > 0) assert.ok(stats.contentWritten <= 667 - left + 1, `${stats.contentWritten} written though ${left} were there`);
+  assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+  const transaction = await repo.transaction();
+  const ours = await Promise.all([transaction.content().add(PLAIN, Buffer.from('left behind')), transaction.content().flush()]);
+  await transaction.abort();
+  assert.equal(repo.hasObject('file', ours[0]), false);
+  ostree(`--repo=${repo.path}`, 'commit', '-b', 'real', join(at, 'src'));
+  assert.equal(repo.hasObject('file', ours[0]), true);
+});
+
+test('left staging directories: of this boot reused, of another discarded, held ones left alone', async (t) => {
+  const at = scratch(t);
+  const repo = await Repo.init(join(at, 'r'), { mode: 'archive' });
+  const tmp = join(repo.path, 'tmp');
+  const other = join(tmp, 'staging-00000000-0000-0000-0000-000000000000-abcdef');
+  mkdirSync(join(other, 'aa'), { recursive: true });
+  writeFileSync(join(tmp, 'old'), '');
+  utimesSync(join(tmp, 'old'), 1, 1);
+  writeFileSync(join(tmp, 'young'), '');
+  mkdirSync(join(tmp, `staging-${readBootId()}-left00`, '.half'), { recursive: true });
+  writeFileSync(join(tmp, `staging-${readBootId()}-left00`, 't0-1'), 'half an object');
+  const held = await (await Repo.open(repo.path)).transaction();
+  const mine = await repo.transaction();
+  await mine.commit();
+  assert.deepEqual(
+    readdirSync(tmp)
+      .filter((name) => name !== 'cache')
+      .sort(),
+    [`staging-${readBootId()}-left00`, `staging-${readBootId()}-left00-lock`, 'young'],
+  );
+  await held.commit();
+  assert.deepEqual(
+    readdirSync(tmp).filter((name) => name !== 'cache'),
+    ['young'],
+  );
+});
+
+test('nothing shows before the commit; an aborted transaction keeps its objects for the next', async (t) => {
+  const at = scratch(t);
+  const repo = await Repo.init(join(at, 'r'), { mode: 'archive' });
+  const onlooker = await Repo.open(repo.path);
+  const first = await repo.transaction();
+  const content = first.content();
+  const pending = content.add(PLAIN, Buffer.from('x'));
+  await content.flush();
+  const checksum = await pending;
+  assert.equal(repo.hasObject('file', checksum), true);
+  assert.equal(Buffer.from(repo.readFile(checksum, 10)).toString(), 'x');
+  assert.equal(onlooker.hasObject('file', checksum), false);
+  first.setRef('main', checksum);
+  assert.equal(repo.refs.read('main'), checksum);
+  assert.equal(onlooker.refs.read('main'), undefined);
+  await first.abort();
+  assert.equal(repo.hasObject('file', checksum), false);
+  const second = await repo.transaction();
+  await Promise.all([second.content().add(PLAIN, Buffer.from('x')), second.content().flush()]);
+  assert.equal((await second.commit()).contentWritten, 0);
+  assert.equal(onlooker.hasObject('file', checksum), true);
+  assert.throws(() => second.writeDirMeta({ uid: 1, gid: 0, mode: 0o040755, xattrs: [] }), TypeError);
+});
+
+test('an aborted signal ends a commit with its reason and without a trace', async (t) => {
+  const at = scratch(t);
+  const repo = await Repo.init(join(at, 'r'), { mode: 'archive' });
+  const controller = new AbortController();
+  const transaction = await repo.transaction({ signal: controller.signal });
+  transaction.setRef('main', 'aa'.repeat(32) as never);
+  controller.abort(new Error('enough'));
+  await assert.rejects(transaction.commit(), /enough/);
+  assert.equal(repo.refs.list().size, 0);
+  await (await repo.transaction()).commit();
+});
+
+test('space that the config reserves is not used', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const rules: Readonly<Record<string, string>>[] = [{ 'min-free-space-size': '8000TB' }, { 'min-free-space-percent': '99' }];
+  for (const settings of rules) {
+    const repo = await configured(join(at, `r${Object.keys(settings)[0]}`), settings);
+    assert.notEqual(spawnSync('ostree', [`--repo=${repo.path}`, 'commit', '-b', 'm', join(at, 'src')]).status, 0);
+    await assert.rejects(commitOurs(repo.path, 'archive', join(at, 'src')), (error) => isKnownError(error, 'OSTREE_SPACE_RESERVED') && error.kind === 'space');
+    assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+  }
+});
+
+test('without fsync, and with one per object, the objects are the same', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const plain = await commitOurs(join(at, 'plain'), 'archive', join(at, 'src'));
+  const ways: Readonly<Record<string, string>>[] = [{ fsync: 'false' }, { 'per-object-fsync': 'true' }];
+  for (const settings of ways) {
+    const repo = await configured(join(at, `r${Object.keys(settings)[0]}`), settings);
+    assert.equal((await commitOurs(repo.path, 'archive', join(at, 'src'))).checksum, plain.checksum);
+    execFileSync('diff', ['-r', join(at, 'plain/objects'), join(repo.path, 'objects')]);
+    assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+  }
+});
+
+test('detached metadata, markers and tombstones are where libostree looks for them', { skip }, async (t) => {
+  const at = scratch(t);
+  mkdirSync(join(at, 'src'));
+  const { repo, checksum } = await commitOurs(join(at, 'r'), 'archive', join(at, 'src'));
+  assert.equal(repo.readDetachedMetadata(checksum), undefined);
+  const transaction = await repo.transaction();
+  transaction.setDetachedMetadata(checksum, [['foo', new Variant('s', 'bar')]]);
+  await transaction.commit();
+  assert.equal(ostree(`--repo=${repo.path}`, 'show', '--print-detached-metadata-key=foo', checksum), "'bar'");
+  repo.writeDetachedMetadata(checksum, [['foo', new Variant('s', 'baz')]]);
+  assert.deepEqual(repo.readDetachedMetadata(checksum), [['foo', new Variant('s', 'baz')]]);
+  assert.equal(ostree(`--repo=${repo.path}`, 'show', '--print-detached-metadata-key=foo', checksum), "'baz'");
+  markPartial(repo, checksum);
+  assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /1 partial commits not verified/);
+  assert.equal(repo.isPartial(checksum), true);
+  markPartial(repo, checksum, 'fsck');
+  assert.equal(partialReason(repo, checksum), 'fsck');
+  clearPartial(repo, checksum);
+  assert.equal(partialReason(repo, checksum), undefined);
+  // The real program's own tombstone, byte for byte.
+  ostree(`--repo=${repo.path}`, 'config', 'set', 'core.tombstone-commits', 'true');
+  ostree(`--repo=${repo.path}`, 'refs', '--delete', 'main');
+  ostree(`--repo=${repo.path}`, 'prune', `--delete-commit=${checksum}`);
+  const path = repo.objectPath('tombstone-commit', checksum);
+  const theirs = readFileSync(path);
+  assert.equal(hasTombstone(repo, checksum), true);
+  rmSync(path);
+  writeTombstone(repo, checksum);
+  assert.ok(readFileSync(path).equals(theirs));
+  assert.equal((await commitOurs(repo.path, 'archive', join(at, 'src'))).checksum, checksum);
+  assert.equal(hasTombstone(repo, checksum), false);
+});
+
+test('objects of a parent repository are read there and not written again', { skip }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const { checksum, repo: parent } = await commitOurs(join(at, 'parent'), 'bare-user', join(at, 'src'));
+  const child = await configured(join(at, 'child'), { parent: parent.path });
+  assert.equal(child.refs.resolve('main'), checksum);
+  assert.equal(child.readCommit(checksum).subject, 'subject');
+  writeFileSync(join(at, 'src/new'), 'new');
+  const next = await commitOurs(child.path, 'archive', join(at, 'src'));
+  assert.equal(next.stats.contentWritten, 1);
+  assert.equal(next.repo.readCommit(next.checksum).parent, checksum);
+  assert.match(ostree(`--repo=${child.path}`, 'fsck'), /no errors found/);
+});
+
+test('refs change the time of the repository directory; init is idempotent', async (t) => {
+  const at = scratch(t);
+  const { repo, checksum } = await commitOurs(join(at, 'r'), 'archive', scratch(t));
+  utimesSync(repo.path, 1, 1);
+  repo.refs.write('other', checksum);
+  assert.ok(statSync(repo.path).mtimeMs > 1e12);
+  const before = readFileSync(join(repo.path, 'config'), 'utf8');
+  await Repo.init(repo.path, { mode: 'bare' });
+  assert.equal(readFileSync(join(repo.path, 'config'), 'utf8'), before);
+  assert.equal(before, '[core]\nrepo_version=1\nmode=archive-z2\n');
+  assert.equal(KeyFile.parse(before).string('core', 'mode'), 'archive-z2');
+  assert.equal(existsSync(join(repo.path, 'transaction')), false);
+  await assert.rejects(Repo.open(join(at, 'absent')), { code: 'OSTREE_REPO_NOT_FOUND' });
+});
