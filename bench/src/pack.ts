@@ -2,17 +2,27 @@
  * `cambium pack` beside precompose's procedure: `podman pull` of each image into a fresh store, then `ostree commit` of
  * the whole into an archive repository. Three images of about 190–220 MB each, from docker-registry on loopback.
  */
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeDebianImages, podmanEnvironment, pushLayout } from '@cambium/testkit';
+import { type BuiltLayout, makeDebianImages, podmanEnvironment, pushLayout } from '@cambium/testkit';
 import { type Comparison, compare, runOnce, type Step } from './measure.ts';
 import type { BenchContext } from './ostree.ts';
 import { startBenchRegistry } from './registry.ts';
 
 const BRANCH = 'apps/shop';
 
-export async function benchPack({ cambium, cache, scratch, runs }: BenchContext): Promise<Comparison[]> {
-  const images = await makeDebianImages(cache, (line) => process.stderr.write(`${line}\n`));
+export async function benchPack(context: BenchContext): Promise<Comparison[]> {
+  const images = await makeDebianImages(context.cache, (line) => process.stderr.write(`${line}\n`));
+  const rows = await benchImages(context, 'apart', images.apart);
+  return [...rows, ...(await benchImages(context, 'shared', images))];
+}
+
+type ImageSet = Record<'nginx' | 'redis' | 'flask' | 'flaskChanged', BuiltLayout>;
+
+/** `apart`: each image brings all it has in layers of its own. `shared`: all stand on one base layer. */
+async function benchImages({ cambium, scratch: parent, runs }: BenchContext, kind: 'apart' | 'shared', images: ImageSet): Promise<Comparison[]> {
+  const scratch = join(parent, kind);
+  mkdirSync(scratch);
   const registry = await startBenchRegistry(join(scratch, 'registry'));
   const podman = await podmanEnvironment({ rootless: false, insecureRegistries: [registry.host] });
   try {
@@ -24,44 +34,40 @@ export async function benchPack({ cambium, cache, scratch, runs }: BenchContext)
     const project = join(scratch, 'shop');
     mkdirSync(project);
     writeFileSync(join(project, 'docker-compose.yml'), `services:\n${names.map((name, i) => `  s${i}:\n    image: ${name}\n`).join('')}`);
-    const ourRepo = join(scratch, 'pack-ours');
-    const peerRepo = join(scratch, 'pack-peer');
+    const ourRepo = join(scratch, 'ours');
+    const peerRepo = join(scratch, 'peer');
     const peerScript = join(scratch, 'procedure.sh');
     writeFileSync(peerScript, procedure(names, peerRepo, join(scratch, 'pulled'), join(scratch, 'pulled-run')));
-    chmodSync(peerScript, 0o755);
 
     const pack = [...cambium, 'pack', '--repo', ourRepo, BRANCH, join(project, 'docker-compose.yml')];
     const ours = (prepare: () => Promise<void>): Step => ({ prepare, command: pack });
     const peer = (prepare: () => Promise<void>): Step => ({ prepare, command: ['sh', peerScript], environment: { ...podman.env } });
-
     const fresh = async (): Promise<void> => {
       await pushFlask(false);
       for (const repo of [ourRepo, peerRepo]) rmSync(repo, { recursive: true, force: true });
       await runOnce({ command: ['ostree', 'init', `--repo=${peerRepo}`, '--mode=archive'] });
     };
-    const rows: Comparison[] = [];
-    rows.push(await compare('pack, first time', '≥ 8×', ours(fresh), peer(fresh), runs));
+    const what = kind === 'apart' ? 'three images, no layer in common' : 'three images on one base layer';
+    const first = await compare(`pack, first time: ${what}`, kind === 'apart' ? '≥ 8×' : '–', ours(fresh), peer(fresh), runs);
 
-    // Each run goes from one version to the other, so that there is always one change to pack.
-    let changed = false;
-    const next = async (): Promise<void> => {
-      changed = !changed;
-      await pushFlask(changed);
-    };
-    // Both start from a repository with the first version; ours forgets the second one, or it would be known already.
+    // Both begin with the first version, and pack the second one, which neither knows.
     await fresh();
-    await runOnce({ command: pack });
-    await runOnce({ command: ['sh', peerScript], environment: { ...podman.env } });
-    const forget = async (): Promise<void> => {
+    await runOnce(peer(fresh));
+    const back = async (): Promise<void> => {
       await pushFlask(false);
       await runOnce({ command: pack });
       await runOnce({ command: [...cambium, 'clean', '--repo', ourRepo] });
       await pushFlask(true);
     };
-    rows.push(await compare('pack again, one file of one image changed', '≥ 60×', ours(forget), peer(next), runs));
-
-    rows.push(await compare('pack again, nothing changed', '< 0.5 s', { command: pack }, undefined, Math.max(runs, 5)));
-    return rows;
+    const again = await compare(
+      'pack again, one file of one image changed',
+      kind === 'apart' ? '≥ 60×' : '–',
+      ours(back),
+      peer(() => pushFlask(true)),
+      runs,
+    );
+    if (kind === 'shared') return [first, again];
+    return [first, again, await compare('pack again, nothing changed', '< 0.5 s', { command: pack }, undefined, Math.max(runs, 5))];
   } finally {
     await podman.stop();
     await registry.stop();
@@ -72,5 +78,13 @@ export async function benchPack({ cambium, cache, scratch, runs }: BenchContext)
 function procedure(names: readonly string[], repo: string, store: string, runroot: string): string {
   const clean = `rm -rf ${store} ${runroot}`;
   const podman = `podman --root ${store}/storage --runroot ${runroot} --storage-driver overlay`;
-  return ['set -e', clean, `mkdir -p ${store}`, ...names.map((name) => `${podman} pull -q ${name}`), `ostree commit --repo=${repo} -b ${BRANCH} --tree=dir=${store}`, clean, ''].join('\n');
+  return [
+    'set -e',
+    clean,
+    `mkdir -p ${store}`,
+    ...names.map((name) => `${podman} pull -q ${name}`),
+    `ostree commit --repo=${repo} -b ${BRANCH} --tree=dir=${store}`,
+    clean,
+    '',
+  ].join('\n');
 }

@@ -15,12 +15,14 @@ export interface DebianImages {
   flask: BuiltLayout;
   /** The Flask image after one file of its app was edited: all layers but the last are the same. */
   flaskChanged: BuiltLayout;
+  /** The same contents as images of different houses have them: base and packages in one layer, so that none is shared. */
+  apart: Record<'nginx' | 'redis' | 'flask' | 'flaskChanged', BuiltLayout>;
   /** Bytes of each image's layers, uncompressed. */
   sizes: Record<'nginx' | 'redis' | 'flask', number>;
 }
 
 /** Part of the directory's name: other contents need another number. */
-const VERSION = 1;
+const VERSION = 2;
 const ALSO_IN_BASE = ['ca-certificates', 'curl', 'openssl', 'procps'];
 
 interface Saved {
@@ -59,7 +61,8 @@ export async function makeDebianImages(cacheDirectory: string, report: (line: st
       blobPath: (digest) => join(place, 'blobs/sha256', digest.slice(digest.indexOf(':') + 1)),
     };
   };
-  return { nginx: layout('nginx'), redis: layout('redis'), flask: layout('flask'), flaskChanged: layout('flaskChanged'), sizes: saved.sizes };
+  const apart = { nginx: layout('nginx-apart'), redis: layout('redis-apart'), flask: layout('flask-apart'), flaskChanged: layout('flaskChanged-apart') };
+  return { nginx: layout('nginx'), redis: layout('redis'), flask: layout('flask'), flaskChanged: layout('flaskChanged'), apart, sizes: saved.sizes };
 }
 
 async function make(directory: string, report: (line: string) => void): Promise<Saved> {
@@ -75,7 +78,7 @@ async function make(directory: string, report: (line: string) => void): Promise<
     await archive.unpack(packages, root);
     more?.(root);
     const tar = join(directory, 'layer.tar');
-    await tarDirectory(root, tar, name === 'base' ? [] : MERGED_USR);
+    await tarDirectory(root, tar, more === undefined ? MERGED_USR : []);
     const stored = await storeLayer(layers, tar);
     const { size } = statSync(tar);
     rmSync(root, { recursive: true });
@@ -99,9 +102,15 @@ async function make(directory: string, report: (line: string) => void): Promise<
   for (const [name, packages, app, command] of RECIPES) {
     const own = (await archive.closure([...base, ...packages])).filter((candidate) => !base.includes(candidate));
     const layer = await layerOf(name, own);
-    await put(name, [baseLayer, layer], app, command);
+    const whole = await layerOf(`${name}-apart`, [...base, ...own], writeAccounts);
     saved.sizes[name] = baseLayer.tarBytes + layer.tarBytes;
-    if (name === 'flask') await put('flaskChanged', [baseLayer, layer], flaskApp('Hello again'), command);
+    for (const [suffix, stored] of [
+      ['', [baseLayer, layer]],
+      ['-apart', [whole]],
+    ] as const) {
+      await put(`${name}${suffix}`, stored, app, command);
+      if (name === 'flask') await put(`flaskChanged${suffix}`, stored, flaskApp('Hello again'), command);
+    }
   }
   rmSync(join(directory, 'apt'), { recursive: true });
   rmSync(layers, { recursive: true });
