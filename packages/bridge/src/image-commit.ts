@@ -127,31 +127,31 @@ function squashLayers(repo: Repo, transaction: Transaction, layers: readonly Lay
   const squash = createSquash(store);
   let stack: TreeRoot[] = [];
   for (const layer of layers) {
+    // A hard link to a file that its own layer does not hold means the file as the layers below have it.
+    const below = layer.links.length > 0 ? MutableTree.of(repo, squash(stack)) : undefined;
     stack.push(layer.root);
-    // A link to a lower layer's file needs the tree as it stands with this layer on top.
-    if (layer.links.length > 0) stack = [linkFiles(repo, transaction, squash(stack), layer)];
+    if (below !== undefined) stack = [linkFiles(repo, transaction, squash(stack), below, layer)];
   }
-  if (stack.length === 0) stack = [{ tree: transaction.writeDirTree({ files: [], dirs: [] }), meta: store.defaultMeta }];
   return squash(stack);
 }
 
 const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
-function linkFiles(repo: Repo, transaction: Transaction, root: TreeRoot, layer: { links: readonly LayerLink[]; diffId: DiffId }): TreeRoot {
+function linkFiles(repo: Repo, transaction: Transaction, root: TreeRoot, below: MutableTree, layer: { links: readonly LayerLink[]; diffId: DiffId }): TreeRoot {
   const tree = MutableTree.of(repo, root);
   for (const link of layer.links) {
-    const [target, source] = [link.path.split('/'), link.target.split('/')];
-    const checksum = walk(tree, source)?.file(source.at(-1) as string);
-    if (checksum === undefined) {
-      throw bridgeError('BRIDGE_LINK_TARGET_MISSING', `Cannot store link "${link.path}" of layer ${layer.diffId}: no file "${link.target}" in the image`);
+    const checksum = below.lookup(link.target);
+    if (typeof checksum !== 'string') {
+      throw bridgeError('BRIDGE_LINK_TARGET_MISSING', `Cannot store link "${link.path}" of layer ${layer.diffId}: no file "${link.target}" in the image`, {
+        data: { layer: layer.diffId, entry: link.path, target: link.target },
+      });
     }
-    walk(tree, target)?.setFile(target.at(-1) as string, checksum);
+    const cut = link.path.lastIndexOf('/');
+    const parent = tree.lookup(link.path.slice(0, Math.max(cut, 0)));
+    if (!(parent instanceof MutableTree)) continue; // removed by a later entry of the same layer
+    const name = link.path.slice(cut + 1);
+    parent.remove(name);
+    parent.setFile(name, checksum);
   }
   return tree.write(transaction);
-}
-
-function walk(tree: MutableTree, path: readonly string[]): MutableTree | undefined {
-  let directory: MutableTree | undefined = tree;
-  for (const name of path.slice(0, -1)) directory = directory?.directory(name);
-  return directory;
 }

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { decompress, detectCompression, type TarEntry, TarParser } from '@cambium/archive';
-import { type Bytes, type Checksum, concat, type DiffId, decodeUtf8, splitDigest } from '@cambium/base';
-import type { ContentWriter, FileHeader, Transaction } from '@cambium/ostree';
+import { type Bytes, type Checksum, concat, type DiffId, decodeUtf8, isKnownError, KnownError, splitDigest } from '@cambium/base';
+import type { ContentStream, ContentWriter, FileHeader, Transaction } from '@cambium/ostree';
 import { S_IFLNK, S_IFREG, type Xattr } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { type LayerCommit, WHITEOUT_HEADER, writeLayerCommit } from './layer-commit.ts';
@@ -16,7 +16,11 @@ const WHOLE_FILE_BYTES = 256 * 1024;
 /** The largest layer accepted; real ones stay far below. */
 export const MAX_LAYER_BYTES: number = 128 * 1024 ** 3;
 
+/** 32 bits; the highest value means "leave as it is" to the kernel. */
+const MAX_ID = 0xffff_fffe;
+
 const NOTHING = new Uint8Array(0);
+const ZEROS = new Uint8Array(256 * 1024);
 
 export interface LayerInput {
   diffId: DiffId;
@@ -44,22 +48,25 @@ export async function importLayer(transaction: Transaction, input: LayerInput, s
   const tree = new LayerTree(transaction, input.diffId, await whiteout);
   await flushed;
   const receiver = new EntryReceiver(transaction, content, tree, input.diffId);
-  const parser = new TarParser(receiver);
+  const limitBytes = input.limitBytes ?? MAX_LAYER_BYTES;
+  const parser = new TarParser(receiver, { maxTotalBytes: limitBytes });
   const { algorithm, hex } = splitDigest(input.diffId);
   const hash = createHash(algorithm);
   let tarBytes = 0;
   try {
-    for await (const chunk of uncompressed(input, signal)) {
+    for await (const chunk of uncompressed(input, limitBytes, signal)) {
       signal?.throwIfAborted();
       tarBytes += chunk.byteLength;
       hash.update(chunk);
       parser.write(chunk);
+      await receiver.drain(signal);
       await content.ready();
     }
     parser.end();
+    await receiver.drain(signal);
   } catch (error) {
     receiver.abort();
-    throw error;
+    throw namingLayer(error, input.diffId);
   }
   if (hash.digest('hex') !== hex) {
     throw bridgeError('BRIDGE_LAYER_DIFFID_MISMATCH', `Cannot use layer ${input.diffId}: its uncompressed content has another digest`, {
@@ -67,14 +74,14 @@ export async function importLayer(transaction: Transaction, input: LayerInput, s
     });
   }
   await content.flush();
-  const root = await tree.write();
-  const facts = { diffId: input.diffId, contentBytes: BigInt(receiver.contentBytes), skipped: tree.skipped, links: tree.links };
+  const { root, skipped, links } = await tree.write();
+  const facts = { diffId: input.diffId, contentBytes: BigInt(receiver.contentBytes), skipped, links };
   const commit = writeLayerCommit(transaction, root, facts);
   return { layer: { ...facts, commit, root }, entries: receiver.entries, tarBytes };
 }
 
 /** The compression is read from the bytes: media types of real images are wrong often enough. */
-async function* uncompressed(input: LayerInput, signal: AbortSignal | undefined): Bytes {
+async function* uncompressed(input: LayerInput, limitBytes: number, signal: AbortSignal | undefined): Bytes {
   const source = input.open(signal)[Symbol.asyncIterator]();
   const head: Uint8Array[] = [];
   let size = 0;
@@ -102,7 +109,14 @@ async function* uncompressed(input: LayerInput, signal: AbortSignal | undefined)
       }
     },
   };
-  yield* decompress(whole, detectCompression(start), { limitBytes: input.limitBytes ?? MAX_LAYER_BYTES, ...(signal === undefined ? {} : { signal }) });
+  yield* decompress(whole, detectCompression(start), { limitBytes, ...(signal === undefined ? {} : { signal }) });
+}
+
+/** The archive's parsers do not know of which layer they read. */
+function namingLayer(error: unknown, diffId: DiffId): unknown {
+  if (!isKnownError(error) || !error.code.startsWith('ARCHIVE_')) return error;
+  const { code, kind, message, hint, retryable, data } = error;
+  return new KnownError({ code, kind, message: `Cannot store layer ${diffId}: ${message}`, hint, retryable, data: { ...data, layer: diffId }, cause: error });
 }
 
 /** Where the bytes of the entry at hand go. */
@@ -112,6 +126,9 @@ interface EntryBody {
   abort(): void;
 }
 
+/** What waits behind a hole: a few bytes of archive may stand for gigabytes of zeros, which must not all be queued at once. */
+type Backlogged = (() => void) | { body: EntryBody; zeros: number };
+
 /** Takes what the tar parser finds and hands it on. */
 class EntryReceiver {
   readonly #transaction: Transaction;
@@ -119,6 +136,7 @@ class EntryReceiver {
   readonly #tree: LayerTree;
   readonly #layer: string;
   #body: EntryBody | undefined;
+  #backlog: Backlogged[] = [];
   entries = 0;
   contentBytes = 0;
 
@@ -132,6 +150,12 @@ class EntryReceiver {
   entry(entry: TarEntry): void {
     this.entries++;
     const path = this.#tree.path(entry.path);
+    if (path === undefined) return;
+    if (entry.uid > MAX_ID || entry.gid > MAX_ID) {
+      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${path.join('/')}" of layer ${this.#layer}: its owner is no number of Linux`, {
+        data: { layer: this.#layer, entry: path.join('/'), uid: entry.uid, gid: entry.gid },
+      });
+    }
     switch (entry.type) {
       case 'directory':
         this.#tree.addDirectory(path, entry, (found) =>
@@ -142,7 +166,7 @@ class EntryReceiver {
         this.#symlink(path, entry);
         break;
       case 'hardlink':
-        this.#tree.addHardLink(path, this.#tree.path(entry.linkPath));
+        this.#hardLink(path, entry);
         break;
       case 'file':
         this.#file(path, entry);
@@ -153,22 +177,65 @@ class EntryReceiver {
   }
 
   data(chunk: Uint8Array): void {
-    this.#body?.data(chunk);
+    const body = this.#body;
+    if (body === undefined) return;
+    if (this.#backlog.length === 0) {
+      body.data(chunk);
+      return;
+    }
+    const copy = new Uint8Array(chunk);
+    this.#backlog.push(() => body.data(copy));
+  }
+
+  hole(length: number): void {
+    if (this.#body !== undefined) this.#backlog.push({ body: this.#body, zeros: length });
   }
 
   entryEnd(): void {
-    this.#body?.end();
+    const body = this.#body;
     this.#body = undefined;
+    if (body === undefined) return;
+    if (this.#backlog.length === 0) body.end();
+    else this.#backlog.push(() => body.end());
+  }
+
+  /** Does what waits behind holes, as fast as the writer takes it. */
+  async drain(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#backlog.length === 0) return;
+    for (const item of this.#backlog) {
+      if (typeof item === 'function') {
+        item();
+        continue;
+      }
+      for (let left = item.zeros; left > 0; left -= ZEROS.byteLength) {
+        item.body.data(left < ZEROS.byteLength ? ZEROS.subarray(0, left) : ZEROS);
+        await this.#content.ready();
+        signal?.throwIfAborted();
+      }
+    }
+    this.#backlog = [];
   }
 
   abort(): void {
     this.#body?.abort();
   }
 
+  #hardLink(path: string[], entry: TarEntry): void {
+    const target = this.#tree.path(entry.linkPath);
+    if (target === undefined || target.length === 0) {
+      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store link "${path.join('/')}" of layer ${this.#layer}: its target is not a file of the image`, {
+        data: { layer: this.#layer, entry: path.join('/') },
+      });
+    }
+    this.#tree.addHardLink(path, target);
+  }
+
   #symlink(path: string[], entry: TarEntry): void {
     const target = decodeUtf8(entry.linkPath);
     if (target === undefined || target === '') {
-      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store link "${path.join('/')}" of layer ${this.#layer}: its target is not UTF-8 text`);
+      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store link "${path.join('/')}" of layer ${this.#layer}: its target is not UTF-8 text`, {
+        data: { layer: this.#layer, entry: path.join('/') },
+      });
     }
     const header = { uid: entry.uid, gid: entry.gid, mode: S_IFLNK | 0o777, target, xattrs: storedXattrs(entry) };
     this.#tree.addFile(path, () => this.#content.add(header, NOTHING));
@@ -183,8 +250,13 @@ class EntryReceiver {
   }
 
   #inPieces(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {
-    const stream = this.#content.begin(header, size);
-    return { data: (chunk) => stream.write(chunk), end: () => stream.end().then(resolve, reject), abort: () => stream.abort() };
+    // Begun with the first bytes: entries that wait behind a hole must not hold a file each.
+    let begun: ContentStream | undefined;
+    const stream = (): ContentStream => {
+      begun ??= this.#content.begin(header, size);
+      return begun;
+    };
+    return { data: (chunk) => stream().write(chunk), end: () => stream().end().then(resolve, reject), abort: () => begun?.abort() };
   }
 
   #whole(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {
@@ -215,5 +287,5 @@ const OVERLAY_PREFIXES = ['trusted.overlay.', 'user.overlay.'].map((prefix) => B
  */
 function storedXattrs(entry: TarEntry): readonly Xattr[] {
   if (entry.xattrs.length === 0) return entry.xattrs;
-  return entry.xattrs.filter(([name, value]) => value.byteLength > 0 && !OVERLAY_PREFIXES.some((prefix) => prefix.compare(name, 0, prefix.length) === 0));
+  return entry.xattrs.filter(([name, value]) => value.byteLength > 0 && !OVERLAY_PREFIXES.some((prefix) => prefix.equals(name.subarray(0, prefix.byteLength))));
 }

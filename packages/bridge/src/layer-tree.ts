@@ -5,7 +5,7 @@
 import type { TarEntry } from '@cambium/archive';
 import { type Checksum, compareUtf8 } from '@cambium/base';
 import type { Transaction, TreeRoot } from '@cambium/ostree';
-import { parseEntryPath, parseWhiteout, S_IFDIR } from '@cambium/tree';
+import { parseEntryPath, parseWhiteout, quoteBytes, S_IFDIR } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { IMPLIED_META, type LayerLink, type SkippedEntry } from './layer-commit.ts';
 
@@ -13,11 +13,25 @@ interface Directory {
   meta: Checksum | undefined;
   files: Map<string, Promise<Checksum> | Checksum>;
   dirs: Map<string, Directory>;
+  /** Hard links to files of lower layers, by name: the target's path. */
+  links: Map<string, string> | undefined;
+  /** What OSTree cannot hold, by name: its kind. */
+  skipped: Map<string, string> | undefined;
 }
 
 const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
-const newDirectory = (): Directory => ({ meta: undefined, files: new Map(), dirs: new Map() });
+const newDirectory = (): Directory => ({ meta: undefined, files: new Map(), dirs: new Map(), links: undefined, skipped: undefined });
+
+const byPath = (a: { path: string }, b: { path: string }): number => compareUtf8(a.path, b.path);
+
+/** What {@link LayerTree.write} gives: the tree, and what it cannot say, both by path. */
+export interface WrittenLayerTree {
+  root: TreeRoot;
+  /** Hard links whose target this layer does not hold. */
+  links: LayerLink[];
+  skipped: SkippedEntry[];
+}
 
 export class LayerTree {
   readonly #transaction: Transaction;
@@ -25,8 +39,6 @@ export class LayerTree {
   readonly #layer: string;
   readonly #whiteout: Checksum;
   readonly #root: Directory = newDirectory();
-  readonly #links = new Map<string, string>();
-  readonly skipped: SkippedEntry[] = [];
 
   constructor(transaction: Transaction, layer: string, whiteout: Checksum) {
     this.#transaction = transaction;
@@ -34,25 +46,24 @@ export class LayerTree {
     this.#whiteout = whiteout;
   }
 
-  /** Hard links whose target this layer does not hold. */
-  get links(): LayerLink[] {
-    return Array.from(this.#links, ([path, target]) => ({ path, target })).sort((a, b) => (a.path < b.path ? -1 : 1));
-  }
-
-  /** Returns the components of an entry's name. @throws BRIDGE_LAYER_ENTRY_REFUSED naming layer and entry */
-  path(raw: Uint8Array): string[] {
+  /** Returns the components of an entry's name, or undefined for what aufs kept for itself. @throws BRIDGE_LAYER_ENTRY_REFUSED naming layer and entry */
+  path(raw: Uint8Array): string[] | undefined {
     try {
-      return parseEntryPath(raw);
+      const path = parseEntryPath(raw);
+      for (let i = 0; i < path.length; i++) {
+        if (!path[i]?.startsWith('.wh.')) continue;
+        const whiteout = parseWhiteout(path[i] as string);
+        if (whiteout?.kind === 'ignore') return undefined;
+        if (i < path.length - 1) throw new Error(`"${path[i]}" marks a removal and cannot be a directory`);
+      }
+      return path;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw bridgeError(
-        'BRIDGE_LAYER_ENTRY_REFUSED',
-        `Cannot store entry "${Buffer.from(raw.subarray(0, 300)).toString('latin1')}" of layer ${this.#layer}: ${why}`,
-        {
-          cause,
-          hint: 'Names must be relative UTF-8 paths that stay inside the image; rebuild the image without this entry',
-        },
-      );
+      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${quoteBytes(raw)}" of layer ${this.#layer}: ${why}`, {
+        cause,
+        hint: 'Names must be UTF-8 paths that stay inside the image; rebuild the image without this entry',
+        data: { layer: this.#layer, entry: quoteBytes(raw) },
+      });
     }
   }
 
@@ -65,7 +76,7 @@ export class LayerTree {
     let directory = this.#root;
     if (name !== undefined) {
       const parent = this.#parent(path);
-      this.#forget(parent, path, name, true);
+      this.#forget(parent, name, true);
       directory = this.#child(parent, name);
     }
     directory.meta = meta(entry);
@@ -79,7 +90,7 @@ export class LayerTree {
       return false;
     }
     const parent = this.#parent(path);
-    this.#forget(parent, path, name, false);
+    this.#forget(parent, name, false);
     const promise = checksum();
     // The promise is awaited when the tree is written; until then a failure must not count as unhandled.
     promise.catch(() => undefined);
@@ -95,31 +106,53 @@ export class LayerTree {
       this.#addWhiteout(path);
       return;
     }
-    const found = this.#find(target);
-    this.#forget(parent, path, name, false);
-    if (found === undefined) this.#links.set(path.join('/'), target.join('/'));
-    else parent.files.set(name, found);
+    if (path.join('/') === target.join('/')) return;
+    const holder = this.#directoryOf(target);
+    const targetName = target.at(-1) as string;
+    const kind = holder?.skipped?.get(targetName);
+    if (kind !== undefined) {
+      this.skip(path, kind);
+      return;
+    }
+    const found = holder?.files.get(targetName);
+    // A link to a link: both are names of the same lower file.
+    const lower = holder?.links?.get(targetName) ?? target.join('/');
+    this.#forget(parent, name, false);
+    if (found !== undefined) parent.files.set(name, found);
+    else {
+      parent.links ??= new Map();
+      parent.links.set(name, lower);
+    }
   }
 
   /** Leaves out what OSTree cannot hold, and hides what a lower layer has under the name, as the entry itself would. */
   skip(path: readonly string[], kind: string): void {
     const name = this.#nameOf(path);
+    if (parseWhiteout(name) !== undefined) {
+      this.#addWhiteout(path);
+      return;
+    }
     const parent = this.#parent(path);
-    this.#forget(parent, path, name, false);
+    this.#forget(parent, name, false);
     parent.files.set(`.wh.${name}`, this.#whiteout);
-    this.skipped.push({ path: path.join('/'), kind });
+    parent.skipped ??= new Map();
+    parent.skipped.set(name, kind);
   }
 
   /** Writes all directories, children first. */
-  async write(): Promise<TreeRoot> {
-    return this.#write(this.#root, this.#transaction.writeDirMeta(IMPLIED_META));
+  async write(): Promise<WrittenLayerTree> {
+    const found: Pick<WrittenLayerTree, 'links' | 'skipped'> = { links: [], skipped: [] };
+    const root = await this.#write(this.#root, '', this.#transaction.writeDirMeta(IMPLIED_META), found);
+    return { root, links: found.links.sort(byPath), skipped: found.skipped.sort(byPath) };
   }
 
-  async #write(directory: Directory, implied: Checksum): Promise<TreeRoot> {
+  async #write(directory: Directory, path: string, implied: Checksum, found: Pick<WrittenLayerTree, 'links' | 'skipped'>): Promise<TreeRoot> {
     const dirs = [];
-    for (const [name, child] of directory.dirs) dirs.push({ name, ...(await this.#write(child, implied)) });
+    for (const [name, child] of directory.dirs) dirs.push({ name, ...(await this.#write(child, `${path}${name}/`, implied, found)) });
     const files = [];
     for (const [name, checksum] of directory.files) files.push({ name, checksum: typeof checksum === 'string' ? checksum : await checksum });
+    for (const [name, target] of directory.links ?? []) found.links.push({ path: path + name, target });
+    for (const [name, kind] of directory.skipped ?? []) found.skipped.push({ path: path + name, kind });
     return { tree: this.#transaction.writeDirTree({ files: files.sort(byName), dirs: dirs.sort(byName) }), meta: directory.meta ?? implied };
   }
 
@@ -131,16 +164,17 @@ export class LayerTree {
 
   #addWhiteout(path: readonly string[]): void {
     const name = this.#nameOf(path);
-    const whiteout = parseWhiteout(name);
-    if (whiteout?.kind === 'ignore') return;
     this.#parent(path).files.set(name, this.#whiteout);
   }
 
   /** Makes the way for an entry: a directory over a directory merges, anything else replaces. */
-  #forget(parent: Directory, path: readonly string[], name: string, directory: boolean): void {
-    parent.files.delete(name);
+  #forget(parent: Directory, name: string, directory: boolean): void {
+    const hadFile = parent.files.delete(name);
+    const hadLink = parent.links?.delete(name) ?? false;
+    const hadSkipped = parent.skipped?.delete(name) ?? false;
     if (!directory) parent.dirs.delete(name);
-    if (this.#links.size > 0) this.#links.delete(path.join('/'));
+    // What stood here in between has replaced a lower directory of the name: the new one does not merge with it.
+    else if (hadFile || hadLink || hadSkipped) parent.files.set(`.wh.${name}`, this.#whiteout);
   }
 
   #child(parent: Directory, name: string): Directory {
@@ -157,10 +191,14 @@ export class LayerTree {
     for (let i = 0; i < path.length - 1; i++) {
       const name = path[i] as string;
       // Writing through a link that the archive itself made is how archives escape; no ordinary builder does it.
-      if (directory.files.has(name)) {
+      if (directory.files.has(name) || directory.links?.has(name) === true || directory.skipped?.has(name) === true) {
+        const [entry, parent] = [path.join('/'), path.slice(0, i + 1).join('/')];
         throw bridgeError(
           'BRIDGE_LAYER_PARENT_REFUSED',
-          `Cannot store entry "${path.join('/')}" of layer ${this.#layer}: "${path.slice(0, i + 1).join('/')}" is not a directory in this layer`,
+          `Cannot store entry "${entry}" of layer ${this.#layer}: "${parent}" is not a directory in this layer`,
+          {
+            data: { layer: this.#layer, entry, parent },
+          },
         );
       }
       directory = this.#child(directory, name);
@@ -168,10 +206,10 @@ export class LayerTree {
     return directory;
   }
 
-  #find(path: readonly string[]): Promise<Checksum> | Checksum | undefined {
+  #directoryOf(path: readonly string[]): Directory | undefined {
     let directory: Directory | undefined = this.#root;
     for (const name of path.slice(0, -1)) directory = directory?.dirs.get(name);
-    return directory?.files.get(path.at(-1) ?? '');
+    return directory;
   }
 }
 
