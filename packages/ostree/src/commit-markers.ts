@@ -52,6 +52,14 @@ export function writeTombstone(repo: Repo, commit: Checksum): void {
   writeFileDurably(path, bytes, { sync: repo.settings.fsync, mode: 0o644 });
 }
 
+/** Makes the repository write tombstones from now on, also for other programs: `core.tombstone-commits`. */
+export function enableTombstones(repo: Repo): void {
+  if (repo.settings.tombstoneCommits) return;
+  repo.config.set('core', 'tombstone-commits', 'true');
+  writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync: repo.settings.fsync });
+  repo.settings.tombstoneCommits = true;
+}
+
 export function hasTombstone(repo: Repo, commit: Checksum): boolean {
   return existsSync(repo.objectPath('tombstone-commit', commit));
 }

@@ -19,9 +19,9 @@ import type { DirTree, TreeRoot } from './types.ts';
 export type DiffSide = { kind: 'commit'; root: TreeRoot } | { kind: 'directory'; path: string };
 
 export interface DiffOptions {
-  /** Take the files of directories as having no extended attributes. */
+  /** Take the files of directories as having no extended attributes; always so in repositories that keep none. */
   noXattrs?: boolean;
-  /** Take the files of directories as owned by these. */
+  /** Take the files of the second side, when it is a directory, as owned by these. */
   ownerUid?: number;
   ownerGid?: number;
 }
@@ -38,7 +38,8 @@ export interface DiffResult {
 /** Returns how `b` differs from `a`. Paths have no leading slash. */
 export function diff(repo: Repo, a: DiffSide, b: DiffSide, options: DiffOptions = {}): DiffResult {
   const result: DiffResult = { modified: [], removed: [], added: [] };
-  compare(openSide(repo, a, options), openSide(repo, b, options), '', result);
+  const noXattrs = options.noXattrs === true || repo.mode === 'bare-user-only' || repo.settings.disableXattrs;
+  compare(openSide(repo, a, { noXattrs }), openSide(repo, b, { ...options, noXattrs }), '', result);
   return result;
 }
 

@@ -5,12 +5,10 @@
  */
 import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { type Checksum, createPool, isKnownError, type Pool } from '@cambium/base';
 import { verifyBackRefs, verifyBindings } from './bindings.ts';
 import { type Blame, blame } from './blame.ts';
-import { markPartial, partialReason, writeTombstone } from './commit-markers.ts';
-import { writeFileDurably } from './durable-file.ts';
+import { enableTombstones, markPartial, partialReason, writeTombstone } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
 import { type BadContent, verifyContents } from './fsck-content.ts';
 import { ObjectSet } from './object-set.ts';
@@ -27,7 +25,7 @@ export interface FsckOptions {
   addTombstones?: boolean;
   /** Each ref must stand in the bindings of its commit. */
   verifyBindings?: boolean;
-  /** Each binding must be a ref that resolves to its commit; implies nothing about other commits. */
+  /** Every binding of every commit must be a ref that points at it: in a repository with history none passes. */
   verifyBackRefs?: boolean;
   /** Worker threads; as many as processors when left out, 0 checks all in this thread. */
   workers?: number;
@@ -120,13 +118,11 @@ class Check {
       const commit = this.#refCommit(refspec, checksum);
       const ref = refspec.slice(refspec.indexOf(':') + 1);
       if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref });
-      if (this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
     }
     this.#on({ type: 'phase', phase: 'collection-refs' });
     for (const { collection, ref, checksum } of this.#repo.refs.collectionRefs()) {
       const commit = this.#refCommit(`(${collection}, ${ref})`, checksum);
       if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref, collection });
-      if (this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
     }
   }
 
@@ -151,9 +147,10 @@ class Check {
         this.#result.partialCommits++;
         if (reason === 'fsck') this.#result.damagedCommits++;
       }
-      if (this.#options.addTombstones !== true) continue;
-      const parent = this.#try('commit', checksum, () => this.#repo.readCommit(checksum).parent, false);
-      if (parent !== undefined) parents.add(parent);
+      if (this.#options.addTombstones !== true && this.#options.verifyBackRefs !== true) continue;
+      const commit = this.#try('commit', checksum, () => this.#repo.readCommit(checksum), false);
+      if (commit !== undefined && this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
+      if (commit?.parent !== undefined) parents.add(commit.parent);
     }
     // Reports do not depend on the order in which a directory lists its files.
     this.#commits.sort();
@@ -293,10 +290,7 @@ class Check {
   }
 
   #addTombstones(parents: ReadonlySet<Checksum>): void {
-    const { config, settings, path } = this.#repo;
-    config.set('core', 'tombstone-commits', 'true');
-    writeFileDurably(join(path, 'config'), config.toString(), { sync: settings.fsync });
-    settings.tombstoneCommits = true;
+    enableTombstones(this.#repo);
     for (const parent of parents) {
       if (this.#repo.hasObject('commit', parent)) continue;
       writeTombstone(this.#repo, parent);

@@ -2,7 +2,7 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isChecksum, isKnownError, systemError } from '@cambium/base';
-import { clearPartial, writeTombstone } from './commit-markers.ts';
+import { clearPartial, enableTombstones, writeTombstone } from './commit-markers.ts';
 import { listDeltaIndexes, listDeltas } from './delta-path.ts';
 import { ostreeError } from './errors.ts';
 import { ObjectSet } from './object-set.ts';
@@ -18,7 +18,7 @@ export interface PruneOptions {
   depth?: number;
   /** Count only, delete nothing. */
   dryRun?: boolean;
-  /** Delete this commit first. @throws OSTREE_COMMIT_IN_USE when a ref points at it */
+  /** Delete this commit first, and write tombstones from now on. @throws OSTREE_COMMIT_IN_USE when a ref points at it */
   deleteCommit?: Checksum;
   /** Of the chain of each ref keep commits from this time on (seconds since 1970), the ref's own in any case. */
   keepYoungerThan?: bigint;
@@ -106,6 +106,8 @@ function deleteCommit(repo: Repo, checksum: Checksum, options: PruneOptions): nu
   if (!existsSync(repo.objectPath('commit', checksum))) {
     throw ostreeError('OSTREE_OBJECT_MISSING', `Deleting object ${checksum}.commit: No such file or directory`, { data: { checksum, type: 'commit' } });
   }
+  // As libostree: whoever deletes single commits wants it known that they are gone on purpose.
+  enableTombstones(repo);
   removeCommit(repo, checksum);
   return 0;
 }
