@@ -34,6 +34,7 @@ function theirs(path: string, ...flags: string[]): { text: string; said: string;
           .split('\n')
           .at(-1)
           ?.replace(/^error: /, '');
+  const said = stderr.split('\n').filter((line) => !line.startsWith('error: '));
   // Its progress depends on time; the commits of a message stand in the order of a hash table.
   const text = stdout.split('\n').filter((line) => !/^fsck objects \(/.test(line));
   return { text: text.join('\n'), said: normal(said.join('\n')), failure };

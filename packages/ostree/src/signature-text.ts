@@ -45,10 +45,13 @@ function expiry(what: string, at: number | undefined, now: number): string[] {
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-/** As `%c` in the C locale: `Fri Nov 20 21:52:04 2026`. */
+/** With what GLib pads the day. */
+const FIGURE_SPACE = '\u2007';
+
+/** As GLib's `%c` in the C locale: `Fri Nov 20 21:52:04 2026`. */
 function formatLocalTime(seconds: number): string {
   const time = new Date(seconds * 1000);
   const two = (value: number): string => String(value).padStart(2, '0');
   const clock = [time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(':');
-  return `${DAYS[time.getDay()]} ${MONTHS[time.getMonth()]} ${String(time.getDate()).padStart(2, ' ')} ${clock} ${time.getFullYear()}`;
+  return `${DAYS[time.getDay()]} ${MONTHS[time.getMonth()]} ${String(time.getDate()).padStart(2, FIGURE_SPACE)} ${clock} ${time.getFullYear()}`;
 }
