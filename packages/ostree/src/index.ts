@@ -35,6 +35,7 @@ export * from './repo-config.ts';
 export * from './repo-layout.ts';
 export type { RepoLock, RepoLockKind } from './repo-lock.ts';
 export * from './rev-text.ts';
+export * from './show.ts';
 export * from './sign.ts';
 export * from './signature-text.ts';
 export { Transaction, type TransactionOptions, type TransactionStats } from './transaction.ts';

@@ -23,6 +23,9 @@ import {
 } from './sign.ts';
 import { formatSignatures } from './signature-text.ts';
 
+// Times of signatures are local ones, on both sides.
+process.env.TZ = 'UTC';
+
 const skip = firstReason(needsPeer('ostree', 'gpg', 'cp'), needsRoot());
 
 type Gpg = (...args: string[]) => Buffer;
