@@ -24,7 +24,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Checksum, errnoOf, isKnownError, systemError } from '@cambium/base';
+import { baseError, type Checksum, errnoOf, isKnownError, systemError } from '@cambium/base';
 import { getXattr, makeNode, setXattr } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from './errors.ts';
@@ -121,6 +121,13 @@ export class FilePlacer {
   #explain(error: unknown, path: string): unknown {
     if (errnoOf(error) === 'EEXIST' || errnoOf(error) === 'EISDIR') {
       return ostreeError('OSTREE_CHECKOUT_EXISTS', `Cannot check out "${path}": File exists`, { cause: error, data: { path } });
+    }
+    const syscall = error instanceof Error && 'syscall' in error ? error.syscall : undefined;
+    if (errnoOf(error) === 'EPERM' && (syscall === 'fchown' || syscall === 'lchown')) {
+      return baseError('SYSTEM_DENIED', `Cannot check out "${path}": restoring owners needs root`, {
+        cause: error,
+        hint: 'Keep the current owner with --user-mode (-U)',
+      });
     }
     return systemError(error, `Cannot check out "${path}"`) ?? error;
   }

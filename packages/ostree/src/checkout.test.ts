@@ -1,7 +1,7 @@
 /** Our checkouts beside those of the real `ostree`, entry by entry. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
@@ -12,6 +12,7 @@ import { MODES, makeRepo, ostree, record, removeTree, tryOstree } from './real-o
 import { Repo } from './repo.ts';
 import type { RepoMode } from './types.ts';
 
+const NOBODY = 65534;
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());
 
 type Case = [flags: string, options: Partial<CheckoutOptions>];
@@ -273,6 +274,47 @@ test('symlinks below the destination are not followed', { skip }, async (t) => {
       rmSync(outside, { recursive: true });
     }
   }
+});
+
+test('without privilege: unreadable files and directories nobody may write to', { skip }, async (t) => {
+  const directory = scratch(t);
+  const tree = join(directory, 'tree');
+  mkdirSync(join(tree, 'closed/in'), { recursive: true });
+  mkdirSync(join(tree, 'none'));
+  for (const [name, mode] of Object.entries({ 'closed/in/f': 0o644, unreadable: 0, 'none/z': 0o600 })) {
+    writeFileSync(join(tree, name), name);
+    chmodSync(join(tree, name), mode);
+  }
+  for (const [name, mode] of Object.entries({ 'closed/in': 0o500, closed: 0o500, none: 0 })) chmodSync(join(tree, name), mode);
+  const repo = join(directory, 'repo');
+  ostree(repo, 'init', '--mode=bare-user');
+  ostree(repo, 'commit', '-b', 'u', tree);
+  execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, repo]);
+  // The tests' own directory may be closed to others: theirs is a copy that is not.
+  chmodSync(directory, 0o777);
+  const code = `import { checkout } from ${JSON.stringify(import.meta.resolve('./checkout.js'))};
+    import { Repo } from ${JSON.stringify(import.meta.resolve('./repo.js'))};
+    const repo = await Repo.open(process.argv[1]);
+    await checkout(repo, repo.refs.resolve('u'), { destination: process.argv[2], ...JSON.parse(process.argv[3]) })
+      .catch((error) => { console.log(error.code); });`;
+  const asNobody = (destination: string, options: object): string =>
+    execFileSync(process.execPath, ['--input-type=module', '-e', code, repo, destination, JSON.stringify(options)], {
+      uid: NOBODY,
+      gid: NOBODY,
+      encoding: 'utf8',
+      cwd: '/',
+    });
+  if (spawnSync('test', ['-r', import.meta.filename], { uid: NOBODY, gid: NOBODY }).status !== 0) {
+    t.skip('the build is in a directory that only root may read');
+    return;
+  }
+  for (const options of [{}, { forceCopy: true }]) {
+    const destination = join(directory, `out${Object.keys(options).length}`);
+    assert.equal(asNobody(destination, { userMode: true, ...options }), '');
+    const modes = Object.entries(record(destination)).map(([path, { mode }]) => `${path} ${mode}`);
+    assert.deepEqual(modes, [' 755', 'closed 500', 'closed/in 500', 'closed/in/f 644', 'none 0', 'none/z 600', 'unreadable 400']);
+  }
+  assert.equal(asNobody(join(directory, 'denied'), {}), 'SYSTEM_DENIED\n');
 });
 
 test('many files go through worker threads', { skip }, async (t) => {
