@@ -6,7 +6,7 @@ import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isKnownError } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
-import { needsPeer, scratch } from '@cambium/testkit';
+import { firstReason, needsPeer, needsRoot, readOnly, scratch, tmpfs } from '@cambium/testkit';
 import { clearPartial, hasTombstone, markPartial, partialReason, writeTombstone } from './commit-markers.ts';
 import { KeyFile } from './key-file.ts';
 import { Repo } from './repo.ts';
@@ -314,4 +314,39 @@ test('refs change the time of the repository directory; init is idempotent', asy
   assert.equal(KeyFile.parse(before).string('core', 'mode'), 'archive-z2');
   assert.equal(existsSync(join(repo.path, 'transaction')), false);
   await assert.rejects(Repo.open(join(at, 'absent')), { code: 'OSTREE_REPO_NOT_FOUND' });
+});
+
+test('a full disk is a known error; with room again the commit is the same', { skip: firstReason(skip, needsRoot()) }, async (t) => {
+  const at = scratch(t);
+  makeSampleTree(join(at, 'src'));
+  const want = await commitOurs(join(at, 'roomy'), 'archive', join(at, 'src'));
+  const disks: readonly (readonly [sizeMiB: number, options: readonly string[]])[] = [
+    [4, []],
+    [64, ['nr_inodes=500']],
+  ];
+  for (const [sizeMiB, options] of disks) {
+    for (const workers of [0, 2]) {
+      const disk = await tmpfs(t, sizeMiB, options);
+      const repo = await configured(join(disk, 'r'), { 'min-free-space-percent': '0' });
+      await assert.rejects(commitOurs(repo.path, 'archive', join(at, 'src'), {}, workers), { code: 'SYSTEM_NO_SPACE' });
+      assert.equal(repo.refs.list().size, 0);
+      // libostree itself cannot even open it without room for a directory.
+      execFileSync('mount', ['-o', 'remount,size=64m,nr_inodes=5000', disk]);
+      assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+      assert.equal((await commitOurs(repo.path, 'archive', join(at, 'src'), {}, workers)).checksum, want.checksum);
+      assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+    }
+  }
+});
+
+test('a read-only repository is read, and refuses writers', { skip: firstReason(skip, needsRoot()) }, async (t) => {
+  const at = scratch(t);
+  mkdirSync(join(at, 'src'));
+  const { checksum } = await commitOurs(join(at, 'r'), 'archive', join(at, 'src'));
+  await readOnly(t, join(at, 'r'));
+  const repo = await Repo.open(join(at, 'r'));
+  assert.equal(repo.refs.resolve('main'), checksum);
+  assert.equal(repo.writable, false);
+  (await repo.lock('exclusive')).release();
+  await assert.rejects(repo.transaction(), { code: 'OSTREE_REPO_READ_ONLY' });
 });
