@@ -13,7 +13,16 @@ import {
   storedDocuments,
   writeImageCommit,
 } from '@cambium/bridge';
-import { type Descriptor, type ImageSource, type OpenImageOptions, openImage, parsePlace, type ResolvedImage, resolveImage, type WantedPlatform } from '@cambium/oci';
+import {
+  type Descriptor,
+  type ImageSource,
+  type OpenImageOptions,
+  openImage,
+  parsePlace,
+  type ResolvedImage,
+  resolveImage,
+  type WantedPlatform,
+} from '@cambium/oci';
 import type { Repo, Transaction } from '@cambium/ostree';
 
 /** One distinct image of the model. */
@@ -39,6 +48,8 @@ export interface PlannedImage extends WantedImage {
   resolved: ResolvedImage;
   /** What the reference resolves to: the index when there is one. */
   digest: Digest;
+  /** What the packed app names it by: `digest`, or the manifest's own where the app wants the reference for several platforms. */
+  pin: Digest;
   layers: readonly PlannedLayer[];
   /** The squashed image when the repository has it; its layers then need not be there. */
   stored: StoredImage | undefined;
@@ -73,7 +84,15 @@ export async function planImages(
       return resolveImage(source, image.platform, { ...(signal === undefined ? {} : { signal }), ...(cache === undefined ? {} : { cache }) });
     });
     const coming = new Set<DiffId>();
-    return wanted.map((image, i) => planImage(repo, image, resolved[i] as ResolvedImage, coming, on));
+    const manifests = new Map<string, Set<Digest>>();
+    for (const [i, { reference }] of wanted.entries()) {
+      const known = manifests.get(reference) ?? new Set();
+      manifests.set(reference, known.add((resolved[i] as ResolvedImage).manifest.digest));
+    }
+    return wanted.map((image, i) => {
+      const plan = planImage(repo, image, resolved[i] as ResolvedImage, coming, on);
+      return (manifests.get(image.reference)?.size ?? 0) > 1 ? { ...plan, pin: plan.resolved.manifest.digest } : plan;
+    });
   } catch (error) {
     await Promise.all(opened.map((source) => source.close()));
     throw error;
@@ -97,11 +116,17 @@ function planImage(repo: Repo | undefined, image: WantedImage, resolved: Resolve
     layers: layers.length,
     knownLayers: layers.filter((layer) => layer.known).length,
   });
-  return { ...image, resolved, digest, layers, stored, fetchBytes };
+  return { ...image, resolved, digest, pin: digest, layers, stored, fetchBytes };
 }
 
 export async function closeImages(images: readonly PlannedImage[]): Promise<void> {
   await Promise.all(images.map((image) => image.resolved.source.close()));
+}
+
+export interface StoreOptions {
+  signal?: AbortSignal | undefined;
+  /** Largest uncompressed layer; {@link MAX_LAYER_BYTES} by default. */
+  layerLimitBytes?: number | undefined;
 }
 
 /**
@@ -114,11 +139,19 @@ export async function storeImages(
   images: readonly PlannedImage[],
   concurrency: number,
   on: (event: ImageEvent) => void,
-  signal?: AbortSignal,
+  options: StoreOptions = {},
 ): Promise<StoredImage[]> {
+  const { signal } = options;
+  const limit = options.layerLimitBytes === undefined ? {} : { limitBytes: options.layerLimitBytes };
   const missing = new Map<DiffId, { layer: PlannedLayer; source: ImageSource }>();
+  const known = new Map<Digest, StoredImage>();
   for (const image of images) {
-    for (const layer of image.layers) if (!layer.known) missing.set(layer.diffId, { layer, source: image.resolved.source });
+    // Looked at again: until the transaction held the lock, another process could drop what the plan counted on.
+    const stored = image.stored === undefined ? undefined : findImageCommit(repo, image.resolved.manifest.digest);
+    if (stored !== undefined) known.set(image.resolved.manifest.digest, stored);
+    else
+      for (const layer of image.layers)
+        if (findLayerCommit(repo, layer.diffId) === undefined) missing.set(layer.diffId, { layer, source: image.resolved.source });
   }
   const imported = new Map<DiffId, LayerCommit>();
   const queue = [...missing.values()].sort((a, b) => b.layer.descriptor.size - a.layer.descriptor.size);
@@ -127,20 +160,19 @@ export async function storeImages(
     on({ type: 'layer-started', diffId, sizeBytes: descriptor.size });
     const open = (inner?: AbortSignal): AsyncIterable<Uint8Array> =>
       counted(source.blob(descriptor, inner), (bytes) => on({ type: 'layer-progress', diffId, bytes }));
-    const result = await importLayer(transaction, { diffId, open }, signal);
+    const result = await importLayer(transaction, { diffId, open, ...limit }, signal);
     transaction.setRef(layerRef(diffId), result.layer.commit);
     imported.set(diffId, result.layer);
     on({ type: 'layer-stored', diffId, sizeBytes: descriptor.size, entries: result.entries });
   });
-  const squashed = new Map<Digest, StoredImage>();
   return images.map((image) => {
     const { manifest, config } = image.resolved;
-    const known = image.stored ?? squashed.get(manifest.digest);
-    if (known !== undefined) return known;
+    const before = known.get(manifest.digest);
+    if (before !== undefined) return before;
     const layers = image.layers.map(({ diffId }) => imported.get(diffId) ?? (findLayerCommit(repo, diffId) as LayerCommit));
     const stored = writeImageCommit(repo, transaction, { manifest, config, diffIds: image.layers.map(({ diffId }) => diffId) }, layers);
     transaction.setRef(imageRef(manifest.digest), stored.commit);
-    squashed.set(manifest.digest, stored);
+    known.set(manifest.digest, stored);
     on({ type: 'image-stored', reference: image.reference });
     return stored;
   });

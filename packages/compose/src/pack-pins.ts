@@ -2,7 +2,7 @@
  * From the images of a model to pinned references, and back into the compose file.
  */
 import { readFileSync } from 'node:fs';
-import { isKnownError } from '@cambium/base';
+import { type Digest, isKnownError } from '@cambium/base';
 import type { StoredImage, StoreImage } from '@cambium/bridge';
 import { parseImageReference, parsePlatform, type WantedPlatform } from '@cambium/oci';
 import { composeError } from './errors.ts';
@@ -64,13 +64,20 @@ export function pinnedReference(image: PlannedImage): string {
   if (digest !== undefined && digest !== image.digest && digest !== image.resolved.manifest.digest) {
     throw composeError('COMPOSE_IMAGE_MISMATCH', `Cannot use ${image.place} for "${image.reference}": it has digest ${image.digest}`);
   }
-  return `${registry}/${repositoryName}${tag === undefined ? '' : `:${tag}`}@${digest ?? image.digest}`;
+  return `${registry}/${repositoryName}${tag === undefined ? '' : `:${tag}`}@${image.pin === image.digest ? (digest ?? image.pin) : image.pin}`;
 }
 
-export function storeImage(image: PlannedImage, stored: StoredImage): StoreImage {
-  const { registry, repositoryName, tag } = parseImageReference(image.reference);
-  const name = `${registry}/${repositoryName}`;
-  return { ...stored, index: image.resolved.index, names: [tag === undefined ? `${name}@${image.digest}` : `${name}:${tag}`] };
+/** Returns the images for the store. A name stands for one of them only, as engines require; the others go by their digest. */
+export function storeImages(images: readonly PlannedImage[], stored: readonly StoredImage[]): StoreImage[] {
+  const named = new Map<string, Digest>();
+  return images.map((image, i) => {
+    const { registry, repositoryName, tag } = parseImageReference(image.reference);
+    const name = `${registry}/${repositoryName}`;
+    const config = image.resolved.config.digest;
+    const tagged = tag === undefined ? `${name}@${image.pin}` : `${name}:${tag}`;
+    if (!named.has(tagged)) named.set(tagged, config);
+    return { ...(stored[i] as StoredImage), index: image.resolved.index, names: [named.get(tagged) === config ? tagged : `${name}@${image.pin}`] };
+  });
 }
 
 /** Returns whether one compose file makes the project: it is then shipped as it was written. */

@@ -6,16 +6,16 @@
  */
 import { basename } from 'node:path/posix';
 import { type Checksum, isKnownError, stableJson } from '@cambium/base';
-import { appImagesMetadata, type StoredImage, writePodmanStore } from '@cambium/bridge';
+import { type AppImage, appImagesMetadata, appImagesOf, type StoredImage, writePodmanStore } from '@cambium/bridge';
 import { Variant } from '@cambium/gvariant';
 import { createRegistryClient, printPlatform, type RegistryClientOptions, type WantedPlatform } from '@cambium/oci';
-import { Repo, type Transaction, type TransactionStats, type TreeRoot, writeCommitObject } from '@cambium/ostree';
-import { signDetachedWithGpg } from '@cambium/trust';
+import { Repo, signCommitBytes, type Transaction, type TransactionStats, type TreeRoot, writeCommitObject } from '@cambium/ostree';
+import { requireGpgSecretKey } from '@cambium/trust';
 import { writeAppTree } from './app-tree.ts';
 import { composeError } from './errors.ts';
 import { type LoadOptions, loadProject } from './load.ts';
 import { closeImages, type ImageEvent, type PlannedImage, planImages, storeImages } from './pack-images.ts';
-import { imageKey, isSingleFile, pinnedCompose, pinnedReference, storeImage, wantedImages } from './pack-pins.ts';
+import { imageKey, storeImages as imagesOfStore, isSingleFile, pinnedCompose, pinnedReference, wantedImages } from './pack-pins.ts';
 import { type CollectedFiles, collectProjectFiles } from './project-files.ts';
 import type { Project } from './types.ts';
 
@@ -36,6 +36,12 @@ export interface PackOptions {
   dryRun?: boolean;
   /** Layers fetched at a time. */
   concurrency?: number;
+  /** Threads that hash and compress; as many as processors by default. */
+  workers?: number;
+  /** Largest uncompressed layer. */
+  layerLimitBytes?: number;
+  /** Where compressed image archives are unpacked meanwhile; without it they are refused. */
+  temporaryDirectory?: string;
   signal?: AbortSignal;
   on?: (event: PackEvent) => void;
 }
@@ -53,6 +59,12 @@ export interface PackedImage {
   layers: { diffId: string; digest: string; sizeBytes: number; known: boolean }[];
   /** Compressed bytes of the layers that the repository does not know. */
   fetchBytes: number;
+  /**
+   * About what the repository grows by for it: nothing for an image it knows, else the compressed size of the missing layers, or
+   * {@link BARE_EXPANSION} times that where the repository stores files uncompressed. Files that it has already are not written
+   * again, which is not known before, so it may be less.
+   */
+  estimatedWriteBytes: number;
   /** Entries OSTree cannot hold: device nodes, FIFOs, sockets. Empty in a dry run. */
   skipped: readonly { path: string; kind: string }[];
 }
@@ -69,12 +81,17 @@ export interface PackResult {
   dryRun: boolean;
   images: PackedImage[];
   fetchBytes: number;
+  /** Summed over the images, and the app's own files with them. */
+  estimatedWriteBytes: number;
   /** Paths outside the project that must exist on the device. */
   hostPaths: CollectedFiles['hostPaths'];
   /** Files of the model that are not packed. */
   leftOut: CollectedFiles['leftOut'];
   stats?: TransactionStats;
 }
+
+/** How much larger layers of real images are than their gzip: 2.2 to 3.1 for those of Debian. */
+export const BARE_EXPANSION = 3;
 
 /** Enough to keep a connection and two processors busy; more only adds memory. */
 const DEFAULT_CONCURRENCY = 3;
@@ -93,12 +110,17 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
   for (const { message } of [...project.warnings, ...files.warnings]) on({ type: 'warning', message });
   const app = appName(project);
   const wanted = wantedImages(project, options);
+  // Asked before anything is fetched: the signature comes at the very end.
+  if (options.signBy !== undefined && options.dryRun !== true) await requireGpgSecretKey({ ...options.signBy, signal });
 
   const existing = await openRepo(options.repoPath);
   const registry = createRegistryClient(options.registry);
   try {
-    const images = await planImages(existing, wanted, { registry, signal }, options.concurrency ?? DEFAULT_CONCURRENCY, on, signal);
+    const places = { registry, signal, temporaryDirectory: options.temporaryDirectory };
+    const images = await planImages(existing, wanted, places, options.concurrency ?? DEFAULT_CONCURRENCY, on, signal);
     try {
+      const expansion = existing === undefined || existing.mode === 'archive' ? 1 : BARE_EXPANSION;
+      const packed = images.map((image) => packedImage(image, expansion));
       const plan: PackResult = {
         branch: options.branch,
         app,
@@ -106,8 +128,9 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
         repoCreated: existing === undefined,
         unchanged: false,
         dryRun: options.dryRun ?? false,
-        images: images.map(packedImage),
-        fetchBytes: images.reduce((sum, image) => sum + image.fetchBytes, 0),
+        images: packed,
+        fetchBytes: packed.reduce((sum, image) => sum + image.fetchBytes, 0),
+        estimatedWriteBytes: [...packed.map((image) => image.estimatedWriteBytes), ...files.files.map((file) => file.sizeBytes)].reduce((a, b) => a + b, 0),
         hostPaths: files.hostPaths,
         leftOut: files.leftOut,
       };
@@ -144,45 +167,62 @@ async function writeApp(
   on: (event: PackEvent) => void,
 ): Promise<PackResult> {
   const { signal } = options;
-  const transaction = await repo.transaction({ signal });
+  const transaction = await repo.transaction({ signal, workers: options.workers });
   try {
-    const stored = await storeImages(repo, transaction, images, options.concurrency ?? DEFAULT_CONCURRENCY, on, signal);
+    const stored = await storeImages(repo, transaction, images, options.concurrency ?? DEFAULT_CONCURRENCY, on, options);
     const pinned = Object.fromEntries(plan.images.map((image) => [image.reference, image.pinned]));
     const description = stableJson({ precompose: { app: plan.app, images: pinned, version: 0 } });
-    const store = await writePodmanStore(
-      transaction,
-      images.map((image, i) => storeImage(image, stored[i] as StoredImage)),
-    );
+    const store = await writePodmanStore(transaction, imagesOfStore(images, stored));
     const root = await writeAppTree(transaction, { app: plan.app, store, composeText: content.composeText, files: content.files.files, description });
     const result = { ...plan, images: plan.images.map((image, i) => ({ ...image, skipped: (stored[i] as StoredImage).skipped })) };
 
     const parent = repo.refs.read(options.branch);
-    const before = parent !== undefined && repo.hasObject('commit', parent) ? repo.readCommit(parent).root : undefined;
-    const unchanged = parent !== undefined && before?.tree === root.tree && before.meta === root.meta;
-    const commit = unchanged ? parent : writeAppCommit(transaction, options, result, stored, { root, body: description, parent });
-    if (options.signBy !== undefined && !(unchanged && signaturesOf(repo, commit).length > 0)) await sign(transaction, commit, options.signBy, signal);
+    const before = parent !== undefined && repo.hasObject('commit', parent) ? repo.readCommit(parent) : undefined;
+    const appImages = appImagesFor(result, stored);
+    // A commit that does not say which images it was made of would let `clean` drop them.
+    const unchanged =
+      parent !== undefined && before?.root.tree === root.tree && before.root.meta === root.meta && stableJson(appImagesOf(before)) === stableJson(appImages);
+    const commit = unchanged ? parent : writeAppCommit(transaction, options, result, appImages, { root, body: description, parent });
+    if (options.signBy !== undefined) await sign(transaction, commit, options.signBy, signal);
     transaction.setRef(options.branch, commit);
     return { ...result, commit, unchanged, stats: await transaction.commit() };
   } catch (error) {
-    // What is whole stays: another try then fetches only the rest.
-    if (isKnownError(error) && error.kind === 'network' && signal?.aborted !== true) await transaction.commit();
+    if (mayKeepLayers(error) && signal?.aborted !== true) await keepLayers(transaction, error);
     throw error;
   } finally {
     await transaction.abort();
   }
 }
 
+/** Only where the repository itself failed is there no sense in writing more to it. */
+function mayKeepLayers(error: unknown): boolean {
+  return isKnownError(error) && !/^(OSTREE|SYSTEM)_/.test(error.code);
+}
+
+/** What is whole stays, under its refs: another try then fetches only the rest. */
+async function keepLayers(transaction: Transaction, cause: unknown): Promise<void> {
+  try {
+    await transaction.commit();
+  } catch {
+    // The first failure is the one to report.
+    throw cause;
+  }
+}
+
+function appImagesFor(result: PackResult, stored: readonly StoredImage[]): AppImage[] {
+  return result.images.map(({ reference, pinned }, i) => {
+    const { manifest, diffIds } = stored[i] as StoredImage;
+    return { reference, pinned, manifest: manifest.digest, diffIds };
+  });
+}
+
 function writeAppCommit(
   transaction: Transaction,
   options: PackOptions,
   result: PackResult,
-  stored: readonly StoredImage[],
+  images: readonly AppImage[],
   content: { root: TreeRoot; body: string; parent: Checksum | undefined },
 ): Checksum {
-  const images = result.images.map(({ reference, pinned }, i) => {
-    const { manifest, diffIds } = stored[i] as StoredImage;
-    return { reference, pinned, manifest: manifest.digest, diffIds };
-  });
   return writeCommitObject(transaction, {
     ...content,
     subject: `precompose of ${result.app}`,
@@ -193,28 +233,40 @@ function writeAppCommit(
       ['cambium.app', new Variant('s', result.app)],
       ['cambium.platform', new Variant('s', printPlatform(options.platform))],
       appImagesMetadata(images),
-      ['cambium.skipped', new Variant('a(sss)', result.images.flatMap(({ reference, skipped }) => skipped.map(({ path, kind }) => [reference, path, kind])))],
-      ['cambium.left-out', new Variant('as', result.leftOut.map(({ path }) => path))],
+      [
+        'cambium.skipped',
+        new Variant(
+          'a(sss)',
+          result.images.flatMap(({ reference, skipped }) => skipped.map(({ path, kind }) => [reference, path, kind])),
+        ),
+      ],
+      [
+        'cambium.left-out',
+        new Variant(
+          'as',
+          result.leftOut.map(({ path }) => path),
+        ),
+      ],
     ],
   });
 }
 
-const SIGNATURES_KEY = 'ostree.gpgsigs';
-
-function signaturesOf(repo: Repo, commit: Checksum): Uint8Array[] {
-  const value = repo.readDetachedMetadata(commit)?.find(([key]) => key === SIGNATURES_KEY)?.[1].value;
-  return (value ?? []) as Uint8Array[];
-}
-
-/** Signs before the ref moves: nobody sees an unsigned commit under the branch. */
-async function sign(transaction: Transaction, commit: Checksum, key: { keyId: string; homeDirectory?: string }, signal: AbortSignal | undefined): Promise<void> {
+/** Signs before the ref moves: nobody sees an unsigned commit under the branch. One signature of a key is enough. */
+async function sign(
+  transaction: Transaction,
+  commit: Checksum,
+  key: { keyId: string; homeDirectory?: string },
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { repo } = transaction;
-  const signature = await signDetachedWithGpg({ data: repo.readMetadata('commit', commit), ...key, ...(signal === undefined ? {} : { signal }) });
-  const others = (repo.readDetachedMetadata(commit) ?? []).filter(([name]) => name !== SIGNATURES_KEY);
-  transaction.setDetachedMetadata(commit, [...others, [SIGNATURES_KEY, new Variant('aay', [...signaturesOf(repo, commit), signature])]]);
+  try {
+    transaction.setDetachedMetadata(commit, await signCommitBytes(repo.readMetadata('commit', commit), repo.readDetachedMetadata(commit), key, signal));
+  } catch (error) {
+    if (!isKnownError(error, 'OSTREE_SIGNATURE_EXISTS')) throw error;
+  }
 }
 
-function packedImage(image: PlannedImage): PackedImage {
+function packedImage(image: PlannedImage, expansion: number): PackedImage {
   return {
     reference: image.reference,
     services: image.services,
@@ -223,6 +275,7 @@ function packedImage(image: PlannedImage): PackedImage {
     platform: printPlatform(image.platform),
     layers: image.layers.map(({ diffId, descriptor, known }) => ({ diffId, digest: descriptor.digest, sizeBytes: descriptor.size, known })),
     fetchBytes: image.fetchBytes,
+    estimatedWriteBytes: image.fetchBytes * expansion,
     skipped: [],
   };
 }

@@ -31,6 +31,18 @@ export async function signDetachedWithGpg(options: SignOptions): Promise<Uint8Ar
   throw refusal(result, keyId, homeDirectory) ?? gpgFailed(args, result.stderr);
 }
 
+/**
+ * Checks that gpg has a secret key for `keyId`, without using it: to be called before long work whose result will be signed.
+ *
+ * @throws TRUST_GPG_MISSING, TRUST_GPG_KEY_MISSING, the signal's reason
+ */
+export async function requireGpgSecretKey(options: Omit<SignOptions, 'data'>): Promise<void> {
+  const { keyId, homeDirectory, signal, program } = options;
+  if (keyId.trim() === '') throw keyMissing(keyId, homeDirectory);
+  const result = await runGpg({ program, homeDirectory, args: ['--with-colons', '--list-secret-keys', '--', keyId], signal });
+  if (result.exitCode !== 0 || result.stdout.length === 0) throw keyMissing(keyId, homeDirectory);
+}
+
 /** libgpg-error codes as they come in `FAILURE sign`; the upper bits say which part of GnuPG met them. */
 const NO_SECRET_KEY = 17;
 const UNUSABLE_SECRET_KEY = 54;

@@ -1,4 +1,4 @@
 export * from './errors.ts';
-export { type SignOptions, signDetachedWithGpg } from './gpg-sign.ts';
+export { requireGpgSecretKey, type SignOptions, signDetachedWithGpg } from './gpg-sign.ts';
 export type { GpgSignature } from './gpg-status.ts';
 export { type VerifyOptions, verifyDetachedWithGpg } from './gpg-verify.ts';

@@ -18,8 +18,10 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
     return;
   }
   if (result.dryRun) {
-    for (const line of imageLines(result.images, 'to fetch')) ui.result(line);
-    ui.result(`Total: ${formatBytes(result.fetchBytes)} to fetch for ${count(result.images.length, 'image')}`);
+    const lines = imageLines(result.images, 'to fetch');
+    for (const [i, image] of result.images.entries()) ui.result(`${lines[i]}, ${about(image.estimatedWriteBytes)} to write`);
+    const total = `${formatBytes(result.fetchBytes)} to fetch, ${about(result.estimatedWriteBytes)} to write`;
+    ui.result(`Total: ${total} for ${count(result.images.length, 'image')} and the app's own files`);
     return;
   }
   for (const image of result.images) {
@@ -39,6 +41,11 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
   ui.note(`${formatBytes(result.fetchBytes)} fetched in ${seconds.toFixed(1)} s`);
   ui.note(result.unchanged ? `unchanged: ${result.branch} holds ${result.app} as it is` : `Imported ${compose} to ${result.branch}`);
   if (result.commit !== undefined) ui.result(result.commit);
+}
+
+/** Nothing is exact; the rest depends on what the layers have in common with what is there. */
+function about(bytes: number): string {
+  return bytes === 0 ? formatBytes(0) : `about ${formatBytes(bytes)}`;
 }
 
 function imageLines(images: readonly PackedImage[], verb: string): string[] {

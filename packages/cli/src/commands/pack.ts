@@ -1,4 +1,4 @@
-import { machine } from 'node:os';
+import { machine, tmpdir } from 'node:os';
 import { type PackEvent, type PackOptions, packApp } from '@cambium/compose';
 import { createAuthFiles, parsePlatform, type RegistryEvent } from '@cambium/oci';
 import type { Command, Values } from '../command.ts';
@@ -64,7 +64,7 @@ export const command: Command<typeof flags> = {
     { command: 'cambium pack --repo ./repo apps/shop ./shop/docker-compose.yml', explains: 'Pack an app' },
     { command: 'cambium pack --repo ./repo --arch arm64 --dry-run apps/shop ./shop', explains: 'See what packing for another machine would fetch' },
   ],
-  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, … }], fetchBytes, hostPaths, leftOut, stats?, seconds }',
+  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, estimatedWriteBytes, … }], fetchBytes, estimatedWriteBytes, hostPaths, leftOut, stats?, seconds }',
   async run({ ui, environment, signal }, { values, operands }) {
     const [branch, compose] = operands as readonly [string, string];
     const startMs = performance.now();
@@ -90,6 +90,7 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
     registry: registryOptions(values, environment),
     includeSecrets: values['include-secrets'],
     dryRun: values['dry-run'],
+    temporaryDirectory: tmpdir(),
     ...(imageSources.size === 0 ? {} : { imageSources }),
     ...(values['sign-by'] === undefined
       ? {}
