@@ -1,11 +1,9 @@
-import { lstatSync } from 'node:fs';
-import type { Checksum } from '@cambium/base';
-import { findUnusedRefs } from '@cambium/bridge';
+import { cleanRepo, planRepoClean, type RepoCleanPlan } from '@cambium/bridge';
 import { cleanCheckouts } from '@cambium/device';
-import { prune, Repo, traverse } from '@cambium/ostree';
+import { Repo } from '@cambium/ostree';
 import type { Command, Context } from '../command.ts';
 import { formatBytes } from '../progress.ts';
-import { deviceState, storageConf } from './device-places.ts';
+import { deviceState, podmanHere, storageConf } from './device-places.ts';
 import { repoPlace } from './repo-place.ts';
 import { runUnshared, shouldUnshare } from './unshare.ts';
 
@@ -18,7 +16,8 @@ const flags = {
 export const command: Command<typeof flags> = {
   summary: 'Delete checkouts and layers that nothing uses any more',
   description: [
-    'Without --repo: deletes checkouts that no mounted app points to and no container was made from, and what interrupted runs left. ' +
+    'Without --repo: deletes checkouts that no mounted app points to and no container or image needs, and what interrupted runs left. ' +
+      'Image stores that are lost are taken out of storage.conf, since podman does not work with them. ' +
       'With --repo: drops the refs of layers and images that no packed app needs, and prunes what they held; what that frees is said first.',
   ],
   operands: [],
@@ -27,13 +26,13 @@ export const command: Command<typeof flags> = {
     { command: 'cambium clean', explains: 'Delete old checkouts on this machine' },
     { command: 'cambium clean --repo ./repo --dry-run', explains: 'See what cleaning a repository would free' },
   ],
-  json: '{ dryRun, removed: [{ name, commit, path }], inUse: [{ name, commit, path, containers }], leftovers: [PATH] }; with --repo { dryRun, refs: [REF], objects, freedBytes }',
+  json: '{ dryRun, removed: [{ name, commit, path }], inUse: [{ name, commit, path, containers, images }], leftovers: [PATH], lostStores: [PATH], lostApps: [NAME] }; with --repo { dryRun, refs: [REF], commits, objects, freedBytes }',
   async run(context, { values }) {
     if (values.repo !== undefined) {
-      await cleanRepo(context, repoPlace(values.repo, context.environment), values['dry-run']);
+      await clean(context, repoPlace(values.repo, context.environment), values['dry-run']);
       return undefined;
     }
-    if (shouldUnshare(context.environment)) return runUnshared(context.environment, context.signal);
+    if (shouldUnshare(context.environment)) return runUnshared(context);
     await cleanMachine(context, values['dry-run']);
     return undefined;
   },
@@ -43,58 +42,37 @@ async function cleanMachine({ ui, environment, signal }: Context, dryRun: boolea
   const result = await cleanCheckouts({
     state: deviceState(environment),
     storageConf: storageConf(environment),
-    podman: { environment: environment.variables },
+    podman: podmanHere(environment) ?? {},
     dryRun,
     signal,
   });
+  for (const store of result.lostStores) ui.warn(`took ${store} off podman's list: it is lost`);
+  for (const name of result.lostApps) ui.warn(`the files of "${name}" are lost: mount it again, or unmount it`);
   if (ui.json) {
     const plain = ({ name, commit, path }: (typeof result.removed)[number]): object => ({ name, commit, path });
     ui.resultJson({
+      ...result,
       dryRun,
       removed: result.removed.map(plain),
-      inUse: result.inUse.map(({ checkout, containers }) => ({ ...plain(checkout), containers })),
-      leftovers: result.leftovers,
+      inUse: result.inUse.map(({ checkout, containers, images }) => ({ ...plain(checkout), containers, images })),
     });
     return;
   }
   for (const { path } of result.removed) ui.result(path);
   for (const path of result.leftovers) ui.result(path);
-  for (const { checkout, containers } of result.inUse) ui.note(`Kept ${checkout.path}: used by ${containers.join(', ')}`);
+  for (const { checkout, containers, images } of result.inUse) ui.note(`Kept ${checkout.path}: used by ${[...containers, ...images].join(', ')}`);
   const total = result.removed.length + result.leftovers.length;
   ui.note(total === 0 ? 'Nothing to delete' : `${dryRun ? 'Would delete' : 'Deleted'} ${total} checkouts`);
 }
 
-async function cleanRepo({ ui, signal }: Context, path: string, dryRun: boolean): Promise<void> {
+async function clean({ ui, signal }: Context, path: string, dryRun: boolean): Promise<void> {
   const repo = await Repo.open(path);
-  const unused = findUnusedRefs(repo);
-  const refs = unused.map(({ ref }) => ref);
-  const { objects, bytes } = freedBy(repo, new Set(unused.map(({ commit }) => commit)));
-  if (!ui.json) for (const ref of refs) ui.result(ref);
-  const what = `${formatBytes(bytes)} in ${objects} objects; ${refs.length} layers and images are not needed any more`;
-  ui.note(`${dryRun ? 'Would free' : 'Frees'} ${what}`);
-  if (!dryRun) {
-    for (const { ref, commit } of unused) {
-      signal.throwIfAborted();
-      repo.refs.write(ref, undefined);
-      // Only the commits of these refs go: a commit that no ref names may still be wanted by someone.
-      await prune(repo, { deleteCommit: commit, commitOnly: true }, signal);
-    }
-    await prune(repo, {}, signal);
-  }
-  if (ui.json) ui.resultJson({ dryRun, refs, objects, freedBytes: bytes });
-}
-
-/** Counts the objects that no commit but `doomed` ones reaches. */
-function freedBy(repo: Repo, doomed: ReadonlySet<Checksum>): { objects: number; bytes: number } {
-  const all = [...repo.listObjects()];
-  const kept = all.flatMap(({ type, checksum }) => (type === 'commit' && !doomed.has(checksum) ? [checksum] : []));
-  const reached = traverse(repo, kept, { depth: 0 });
-  let objects = 0;
-  let bytes = 0;
-  for (const { type, checksum } of all) {
-    if ((type !== 'commit' && type !== 'dirtree' && type !== 'dirmeta' && type !== 'file') || reached.has(type, checksum)) continue;
-    objects++;
-    bytes += lstatSync(repo.objectPath(type, checksum)).size;
-  }
-  return { objects, bytes };
+  const tell = (plan: RepoCleanPlan): void => {
+    if (!ui.json) for (const ref of plan.refs) ui.result(ref);
+    const what = `${formatBytes(plan.freedBytes)} in ${plan.objects} objects; ${plan.refs.length} layers and images are not needed any more`;
+    ui.note(`${dryRun ? 'Would free' : 'Frees'} ${what}`);
+  };
+  const plan = dryRun ? planRepoClean(repo) : await cleanRepo(repo, signal, tell);
+  if (dryRun) tell(plan);
+  if (ui.json) ui.resultJson({ dryRun, refs: plan.refs, commits: plan.commits.length, objects: plan.objects, freedBytes: plan.freedBytes });
 }

@@ -1,10 +1,10 @@
 import { unmountApp } from '@cambium/device';
 import type { Command } from '../command.ts';
-import { deviceState, storageConf } from './device-places.ts';
+import { deviceState, podmanHere, storageConf } from './device-places.ts';
 import { runUnshared, shouldUnshare } from './unshare.ts';
 
 const flags = {
-  force: { kind: 'flag', help: 'Unmount also while containers use its images; they can then not be started again' },
+  force: { kind: 'flag', help: 'Unmount also while containers or images need its images; these containers can then not be started' },
 } as const;
 
 export const command: Command<typeof flags> = {
@@ -14,12 +14,13 @@ export const command: Command<typeof flags> = {
   flags,
   examples: [{ command: 'cambium unmount shop', explains: 'Remove an app' }],
   json: '{ name, commits: [COMMIT] }',
-  async run({ ui, environment, signal }, { values, operands }) {
-    if (shouldUnshare(environment)) return runUnshared(environment, signal);
+  async run(context, { values, operands }) {
+    const { ui, environment, signal } = context;
+    if (shouldUnshare(environment)) return runUnshared(context);
     const result = await unmountApp(operands[0] as string, {
       state: deviceState(environment),
       storageConf: storageConf(environment),
-      podman: { environment: environment.variables },
+      podman: podmanHere(environment) ?? {},
       force: values.force,
       signal,
     });

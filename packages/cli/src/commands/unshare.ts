@@ -4,9 +4,12 @@
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { dropLostStores, withStateLock } from '@cambium/device';
 import { inUserNamespace } from '@cambium/system';
+import type { Context } from '../command.ts';
 import { type Environment, lookUp } from '../environment.ts';
 import { findProgram } from '../programs.ts';
+import { deviceState, storageConf } from './device-places.ts';
 
 /** Set for the inner process, so that a namespace that does not take does not start an endless chain. */
 const INNER = 'CAMBIUM_UNSHARED';
@@ -17,7 +20,12 @@ export function shouldUnshare(environment: Environment): boolean {
 }
 
 /** Runs this command line again inside `podman unshare` and returns its exit status. */
-export function runUnshared(environment: Environment, signal: AbortSignal): Promise<number> {
+export async function runUnshared({ environment, signal, ui }: Context): Promise<number> {
+  const state = deviceState(environment);
+  // A lost store stops podman unshare, too.
+  const lost = await withStateLock(state, signal, () => dropLostStores(state, storageConf(environment)));
+  for (const store of lost) ui.warn(`took ${store} off podman's list: it is lost`);
+  await ui.flush();
   return new Promise((resolve, reject) => {
     const child = spawn('podman', ['unshare', process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
       stdio: 'inherit',

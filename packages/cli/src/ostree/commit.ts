@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Checksum, isChecksum } from '@cambium/base';
 import {
   findKernelRelease,
+  findPath,
   type Metadata,
   MutableTree,
   parseRefspec,
@@ -112,7 +113,7 @@ export const command: Verb<typeof flags> = {
         bindRefs,
         collectionId: repo.settings.collectionId,
         generateSizes: values['generate-sizes'],
-        ...(values.bootable ? { bootable: findKernelRelease(repo, root) } : {}),
+        ...(values.bootable ? { bootable: kernelRelease(repo, root) } : {}),
       });
       const keys = { keyIds: values['gpg-sign'], homeDirectory: values['gpg-homedir'] };
       const detached = await addSignatures(repo.readMetadata('commit', commit), detachedMetadata(values), keys, context.signal);
@@ -175,6 +176,14 @@ function timestampOf(values: CommitFlags, context: VerbContext): bigint {
   if (!/^\d+$/.test(epoch)) throw new OstreeFailure(`Failed to convert SOURCE_DATE_EPOCH "${epoch}"`);
   if (BigInt(epoch) > MAX_EPOCH) throw new OstreeFailure('Parsing SOURCE_DATE_EPOCH: Numerical result out of range');
   return BigInt(epoch);
+}
+
+/** libostree names the first directory on the way to kernels that is not there. */
+function kernelRelease(repo: Repo, root: TreeRoot): string {
+  for (const path of ['/usr', '/usr/lib', '/usr/lib/modules']) {
+    if (findPath(repo, root, path) === undefined) throw new OstreeFailure(`No such file or directory: ${path}`);
+  }
+  return findKernelRelease(repo, root);
 }
 
 function sameRoot(a: TreeRoot, b: TreeRoot): boolean {

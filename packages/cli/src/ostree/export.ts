@@ -24,7 +24,7 @@ export const command: Verb<typeof flags> = {
     const { commit } = readRev(repo, rev);
     const subpath = values.subpath ?? '/';
     if (requirePath(repo, commit.root, subpath).kind === 'file') throw new OstreeFailure('Not a directory');
-    const items = tarItems(repo, commit, { subpath, prefix: values.prefix ?? './', noXattrs: values['no-xattrs'] });
+    const items = tarItems(repo, commit, { subpath, prefix: values.prefix ?? '', noXattrs: values['no-xattrs'] });
     const tar = writeTar(items, context.signal);
     if (values.output !== undefined) await pipeline(tar, createWriteStream(values.output));
     else for await (const chunk of tar) await context.ui.writeAll(chunk);
@@ -63,5 +63,5 @@ function* tarItems(repo: Repo, commit: Commit, { subpath, prefix, noXattrs }: Ta
 
 function pathOf(entry: ListEntry, prefix: string, root: string): string {
   const inside = entry.path.startsWith(root) ? entry.path.slice(root.length) : '';
-  return inside === '' && prefix === '' ? './' : prefix + inside;
+  return prefix + inside || './';
 }

@@ -1,5 +1,7 @@
+import { isKnownError } from '@cambium/base';
 import { formatListEntry, list, readRev } from '@cambium/ostree';
-import { UsageError, type Verb } from './verb.ts';
+import { ostreeMessage } from './messages.ts';
+import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = {
   dironly: { kind: 'flag', short: 'd', help: 'Do not recurse into directory arguments' },
@@ -22,11 +24,17 @@ export const command: Verb<typeof flags> = {
     const [rev, ...paths] = operands;
     if (rev === undefined) throw new UsageError('An COMMIT argument is required');
     const { commit } = readRev(repo, rev);
+    const options = { directoryOnly: values.dironly && !values.recursive, recursive: values.recursive };
     for (const path of paths.length === 0 ? ['/'] : paths) {
-      for (const entry of list(repo, commit.root, path, { directoryOnly: values.dironly && !values.recursive, recursive: values.recursive })) {
-        context.signal.throwIfAborted();
-        if (values['nul-filenames-only']) context.ui.write(`${entry.path}\0`);
-        else context.ui.result(formatListEntry(entry, { checksums: values.checksum, xattrs: values.xattrs }));
+      try {
+        for (const entry of list(repo, commit.root, path, options)) {
+          context.signal.throwIfAborted();
+          if (values['nul-filenames-only']) context.ui.write(`${entry.path}\0`);
+          else context.ui.result(formatListEntry(entry, { checksums: values.checksum, xattrs: values.xattrs }));
+        }
+      } catch (error) {
+        if (!isKnownError(error, 'OSTREE_PATH_NOT_FOUND') && !isKnownError(error, 'OSTREE_PATH_NOT_DIRECTORY')) throw error;
+        throw new OstreeFailure(`Inspecting path '${path}': ${ostreeMessage(error)}`, { cause: error });
       }
     }
     return undefined;

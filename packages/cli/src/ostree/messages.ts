@@ -30,6 +30,10 @@ function inTheirWords(error: KnownError, message: string): string {
   switch (error.code) {
     case 'OSTREE_CHECKOUT_EXISTS':
       return message.endsWith(': File exists') ? 'mkdirat: File exists' : message;
+    case 'OSTREE_PATH_NOT_DIRECTORY':
+      return 'Not a directory';
+    case 'OSTREE_PATH_NOT_FOUND':
+      return message.replace(/^Cannot open "\/*(.*)": no such file or directory in the commit$/s, 'No such file or directory: /$1');
     case 'OSTREE_REF_CONFLICT':
       // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
       return message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ');

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Checksum, compareUtf8 } from '@cambium/base';
 import { isRefName, type Repo } from '@cambium/ostree';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
@@ -60,6 +62,9 @@ function listAliases(repo: Repo, { ui }: VerbContext, prefix: string | undefined
 
 function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
   if (prefix !== undefined && !isPrefix(prefix)) throw new OstreeFailure(`Listing refs: Invalid refspec ${prefix}`);
+  // A damaged repository must not look like an empty one.
+  const missing = ['heads', 'remotes'].find((name) => !existsSync(join(repo.path, 'refs', name)));
+  if (missing !== undefined) throw new OstreeFailure(`Listing refs: opendir(refs/${missing}): No such file or directory`);
   for (const [name, checksum] of repo.refs.list(prefix)) {
     const shown = choice.list || prefix === undefined ? name : withoutPrefix(name, prefix);
     context.ui.result(choice.revision ? `${shown}\t${checksum}` : shown);

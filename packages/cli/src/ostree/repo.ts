@@ -1,6 +1,6 @@
 /** Which repository a verb works on, and libostree's words when there is none. */
-import { statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { isKnownError } from '@cambium/base';
 import { lookUp } from '../environment.ts';
 import type { Invocation } from '../main.ts';
@@ -27,7 +27,10 @@ export function createVerbContext(options: { ui: Ui; invocation: Invocation; rep
       // Loaded here: help and wrong calls do not need it.
       const { Repo } = await import('@cambium/ostree');
       try {
-        return await Repo.open(path);
+        const repo = await Repo.open(path);
+        // Cleaned away by hand or by a tool that knows of "tmp": libostree makes it anew whenever it opens a repository.
+        if (repo.writable && !isDirectory(join(path, 'tmp'))) mkdirSync(join(path, 'tmp'), { mode: 0o775 });
+        return repo;
       } catch (error) {
         if (!isKnownError(error, 'OSTREE_REPO_NOT_FOUND')) throw error;
         if (repoPath === undefined) throw new UsageError('Command requires a --repo argument');
