@@ -28,6 +28,7 @@ import { baseError, type Checksum, errnoOf, isKnownError, systemError } from '@c
 import { getXattr, makeNode, setXattr } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from './errors.ts';
+import { fileChecksum, parseUserMeta } from './object-format.ts';
 import type { Repo } from './repo.ts';
 import type { DirTreeFile, FileHeader } from './types.ts';
 
@@ -75,6 +76,9 @@ const PASSTHROUGH_PREFIX = '.ostree-wh.';
 const WHOLE_BYTES = 1024 * 1024;
 const COMPARE_BYTES = 64 * 1024;
 const S_IFCHR = 0o020000;
+const NOTHING: Uint8Array = new Uint8Array(0);
+/** Trees have a handful of owners and modes; hostile ones may have many. */
+const MAX_KNOWN_METAS = 4096;
 
 /** Places files of one repository under one policy. */
 export class FilePlacer {
@@ -84,6 +88,8 @@ export class FilePlacer {
   /** The repository's own mode and the policy allow links. */
   readonly #canLink: boolean;
   readonly #linkOwnerless: boolean;
+  /** By `user.ostreemeta`: the checksum an empty file with it has, or null for what is never linked. */
+  readonly #emptyChecksums = new Map<string, Checksum | null>();
 
   constructor(repo: Repo, policy: FilePolicy) {
     this.#repo = repo;
@@ -135,29 +141,50 @@ export class FilePlacer {
   /** Links the object in place and returns true, or returns false where only a copy will do. */
   #placeLink(checksum: Checksum, path: string, name: string): boolean {
     const object = this.#repo.objectPath('file', checksum);
+    if (this.#linkOwnerless) return !this.#special(name) && this.#isLinkableOwnerless(object, checksum) && this.#link(object, checksum, path);
     const stat = lstatSync(object, { throwIfNoEntry: false });
     // Staged, or in a parent repository of another mode: the general way.
     if (stat === undefined) return false;
     const symlink = (stat.mode & S_IFMT) === S_IFLNK;
     if (!symlink && this.#special(name)) return false;
     if (symlink ? this.#repo.mode !== 'bare' : stat.size === 0) return false;
-    if (this.#linkOwnerless) {
-      // Symlinks are files here, and files the owner may not read are readable on disk: the truth is in the attribute.
-      const meta = getXattr(object, 'user.ostreemeta');
-      const mode = meta === undefined || meta.byteLength < 12 ? 0 : Buffer.from(meta.buffer, meta.byteOffset).readUInt32BE(8);
-      if ((mode & S_IFMT) === S_IFLNK || (mode & 0o400) === 0) return false;
-    } else if (this.#policy.userMode && (stat.mode & 0o400) === 0) return false;
-    return this.#link(object, stat, checksum, path);
+    if (this.#policy.userMode && (stat.mode & 0o400) === 0) return false;
+    return this.#link(object, checksum, path);
   }
 
-  #link(object: string, stat: Stats, checksum: Checksum, path: string): boolean {
+  /**
+   * In bare-user repositories symlinks are files, and files the owner may not read are readable on disk: the truth is in an
+   * attribute. It also tells empty files without another call, since their checksum follows from it.
+   */
+  #isLinkableOwnerless(object: string, checksum: Checksum): boolean {
+    let meta: Uint8Array | undefined;
+    try {
+      meta = getXattr(object, 'user.ostreemeta');
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return false;
+      throw error;
+    }
+    if (meta === undefined) return false;
+    const key = Buffer.from(meta.buffer, meta.byteOffset, meta.byteLength).toString('latin1');
+    let empty = this.#emptyChecksums.get(key);
+    if (empty === undefined) {
+      const header = { ...parseUserMeta(meta, `file object ${checksum}`), target: '' };
+      const linkable = (header.mode & S_IFMT) !== S_IFLNK && (header.mode & 0o400) !== 0;
+      empty = linkable ? fileChecksum(header, NOTHING) : null;
+      if (this.#emptyChecksums.size >= MAX_KNOWN_METAS) this.#emptyChecksums.clear();
+      this.#emptyChecksums.set(key, empty);
+    }
+    return empty !== null && empty !== checksum;
+  }
+
+  #link(object: string, checksum: Checksum, path: string): boolean {
     try {
       linkSync(object, path);
     } catch (error) {
       const code = errnoOf(error);
       if ((code === 'EMLINK' || code === 'EXDEV' || code === 'EPERM') && !this.#policy.requireHardlinks) return false;
       if (code !== 'EEXIST' || this.#policy.overwrite === 'none') throw error;
-      this.#linkOver(object, stat, checksum, path, error);
+      this.#linkOver(object, lstatSync(object), checksum, path, error);
       return true;
     }
     this.counts.linked++;
@@ -404,7 +431,7 @@ export class FilePlacer {
     const stat = lstatSync(cached, { throwIfNoEntry: false });
     // Whoever can write to the cache can write to the objects too; what is odd is copied around, not used.
     if (stat !== undefined) {
-      if (stat.isFile() && stat.size === sizeBytes && this.#link(cached, stat, checksum, path)) return undefined;
+      if (stat.isFile() && stat.size === sizeBytes && this.#link(cached, checksum, path)) return undefined;
       return this.#copyTo(checksum, header, sizeBytes, path);
     }
     if (!this.#repo.writable) return this.#copyTo(checksum, header, sizeBytes, path);
@@ -414,7 +441,7 @@ export class FilePlacer {
     const place = (): Promise<void> | undefined => {
       publishCached(temporary, cached);
       this.counts.copiedBytes += sizeBytes;
-      return this.#link(cached, lstatSync(cached), checksum, path) ? undefined : this.#copyTo(checksum, header, sizeBytes, path);
+      return this.#link(cached, checksum, path) ? undefined : this.#copyTo(checksum, header, sizeBytes, path);
     };
     if (sizeBytes > WHOLE_BYTES) return this.#stream(checksum, header, temporary).then(place);
     const { content } = this.#repo.loadFile(checksum, WHOLE_BYTES);

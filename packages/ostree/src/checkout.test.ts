@@ -33,14 +33,14 @@ async function compare(repoPath: string, rev: string, directory: string, [flags,
   prepare?.(destination);
   const repo = await Repo.open(repoPath);
   let failure: unknown;
-  for (const workers of [0, 1]) {
-    if (workers === 1) {
+  for (const threads of [1, 2]) {
+    if (threads === 2) {
       clear();
       prepare?.(destination);
     }
     failure = undefined;
     try {
-      await checkout(repo, repo.refs.resolve(rev), { destination, workers, ...options });
+      await checkout(repo, repo.refs.resolve(rev), { destination, threads, ...options });
     } catch (error) {
       failure = error;
     }
@@ -340,7 +340,7 @@ test('many files go through worker threads', { skip }, async (t) => {
       rmSync(destination, { recursive: true });
       rmSync(join(repo, 'uncompressed-objects-cache'), { recursive: true, force: true });
       const opened = await Repo.open(repo);
-      const result = await checkout(opened, opened.refs.resolve('m'), { destination, userMode: true, workers: 2, ...options });
+      const result = await checkout(opened, opened.refs.resolve('m'), { destination, userMode: true, threads: 2, ...options });
       assert.equal(result.linked + result.copied, 3300);
       assert.deepEqual(record(destination), expected);
       rmSync(destination, { recursive: true });
@@ -352,7 +352,7 @@ test('many files go through worker threads', { skip }, async (t) => {
     const object = broken.objectPath('file', checksum as never);
     const bytes = readFileSync(object);
     writeFileSync(object, bytes.fill(0x20, bytes.length - 4));
-    const work = checkout(broken, broken.refs.resolve('m'), { destination: join(directory, 'broken'), userMode: true, forceCopy: true, workers: 2 });
+    const work = checkout(broken, broken.refs.resolve('m'), { destination: join(directory, 'broken'), userMode: true, forceCopy: true, threads: 2 });
     await assert.rejects(work, (error) => isKnownError(error, 'OSTREE_OBJECT_CORRUPT'));
     rmSync(join(directory, 'broken'), { recursive: true });
   }

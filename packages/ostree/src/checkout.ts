@@ -8,6 +8,7 @@
 import { chmodSync, closeSync, constants, lchownSync, lstatSync, mkdirSync, openSync, readdirSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Checksum, createPool, decodeUtf8, errnoOf, type Pool, systemError } from '@cambium/base';
 import { setXattr, syncFs } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
@@ -46,8 +47,8 @@ export interface CheckoutOptions {
   disableCache?: boolean;
   /** Flush everything to disk before returning. */
   fsync?: boolean;
-  /** Worker threads for the files: by default as many as there are processors, none for small trees. 0 does all in this thread. */
-  workers?: number;
+  /** Threads that place files, this one included: by default as many as there are processors; small trees take this one only. */
+  threads?: number;
 }
 
 export interface CheckoutResult extends FileCounts {
@@ -58,8 +59,12 @@ export interface CheckoutResult extends FileCounts {
 const BATCH_FILES = 512;
 /** Trees with fewer files than this are not worth the start of a thread. */
 const WORKER_FILES = 3000;
-/** Batches under way per worker: bounds memory, keeps workers busy. */
-const BATCHES_PER_WORKER = 4;
+/** Batches under way per worker: enough to keep it busy while this thread places one itself. */
+const BATCHES_PER_WORKER = 3;
+/** Batches that wait before this thread stops walking and places one: bounds memory. */
+const MAX_QUEUED = 8;
+/** More only wait for the file system. */
+const MAX_THREADS = 8;
 
 /**
  * Checks out a commit.
@@ -73,7 +78,7 @@ export async function checkout(repo: Repo, commit: Checksum, options: CheckoutOp
   const node = nodeOf(repo, repo.readCommit(commit).root, options);
   if (node === undefined) return result;
   const destination = resolve(options.destination);
-  const placing = new Placing(repo, policy, options.workers, result, signal);
+  const placing = new Placing(repo, policy, options.threads, result, signal);
   try {
     if (node.kind === 'file') await checkoutFile(repo, policy, node.checksum, destination, options, result);
     else await new Walk(repo, policy, options, placing, result).run(node, destination);
@@ -289,93 +294,108 @@ function applyWhiteouts(repo: Repo, tree: DirTree, directory: string): boolean {
   return opaque;
 }
 
-/** Collects batches of files and places them: in this thread while they are few, in workers when there are many. */
+/**
+ * Collects batches of files and places them. This thread takes its share: it places a batch whenever the workers have enough to
+ * do, and all of them while there are few. A thread costs about 50 ms to start, as much as 5000 links.
+ */
 class Placing {
   readonly #repo: Repo;
   readonly #policy: FilePolicy;
-  readonly #workers: number;
+  readonly #threads: number;
   readonly #result: CheckoutResult;
   readonly #signal: AbortSignal | undefined;
-  #batches: FileBatch[] = [];
+  readonly #placer: FilePlacer;
+  #batch: FileBatch[] = [];
   #batchFiles = 0;
-  #waiting: FileBatch[][] = [];
-  #waitingFiles = 0;
+  readonly #queue: FileBatch[][] = [];
+  #seenFiles = 0;
   #pool: Pool<FileBatch[], FileCounts> | undefined;
   readonly #running = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
 
-  constructor(repo: Repo, policy: FilePolicy, workers: number | undefined, result: CheckoutResult, signal: AbortSignal | undefined) {
+  constructor(repo: Repo, policy: FilePolicy, threads: number | undefined, result: CheckoutResult, signal: AbortSignal | undefined) {
     this.#repo = repo;
     this.#policy = policy;
-    this.#workers = workers ?? Math.min(8, availableParallelism());
+    this.#threads = threads ?? Math.min(MAX_THREADS, availableParallelism());
     this.#result = result;
     this.#signal = signal;
+    this.#placer = new FilePlacer(repo, policy);
   }
 
-  /** Adds the files of a directory; a promise is back-pressure. */
+  /** Adds the files of a directory; a promise is work that goes first. */
   add(directory: string, tree: Checksum, files: number, skip: string[] | undefined): Promise<void> | undefined {
     for (let from = 0; from < files; from += BATCH_FILES) {
       const to = Math.min(files, from + BATCH_FILES);
-      this.#batches.push({ directory, tree, from, to, ...(skip === undefined || skip.length === 0 ? {} : { skip }) });
+      this.#batch.push({ directory, tree, from, to, ...(skip === undefined || skip.length === 0 ? {} : { skip }) });
       this.#batchFiles += to - from;
-      if (this.#batchFiles >= BATCH_FILES) this.#send();
+      if (this.#batchFiles >= BATCH_FILES) this.#enqueue();
     }
-    return this.#room();
+    this.#check();
+    return this.#queue.length > MAX_QUEUED ? this.#placeNext() : undefined;
   }
 
-  #send(): void {
-    if (this.#batches.length === 0) return;
-    const batches = this.#batches;
-    this.#waitingFiles += this.#batchFiles;
-    this.#batches = [];
+  #enqueue(): void {
+    if (this.#batch.length === 0) return;
+    this.#queue.push(this.#batch);
+    this.#seenFiles += this.#batchFiles;
+    this.#batch = [];
     this.#batchFiles = 0;
-    this.#waiting.push(batches);
-    if (this.#workers > 0 && this.#pool === undefined && this.#waitingFiles >= WORKER_FILES) {
-      this.#pool = createPool({
-        url: new URL('./checkout-worker.js', import.meta.url),
-        size: this.#workers,
-        // Buffers and zlib streams live outside of the heap and pile up unseen until it fills: a small one took 130 MB less, and less time.
-        resourceLimits: { maxYoungGenerationSizeMb: 12 },
-        workerData: { path: this.#repo.path, policy: this.#policy },
-      });
-    }
-    if (this.#pool === undefined) return;
-    for (const waiting of this.#waiting.splice(0)) {
-      const task = this.#pool.run(waiting).then(
+    if (this.#pool === undefined && this.#threads > 1 && this.#seenFiles >= WORKER_FILES) this.#pool = this.#startPool();
+    this.#dispatch();
+  }
+
+  #startPool(): Pool<FileBatch[], FileCounts> {
+    return createPool({
+      url: new URL('./checkout-worker.js', import.meta.url),
+      size: this.#threads - 1,
+      workerData: { path: this.#repo.path, policy: this.#policy },
+      // Buffers and zlib streams live outside of the heap and pile up unseen until it fills: a small one took 130 MB less, and less time.
+      resourceLimits: { maxYoungGenerationSizeMb: 12 },
+    });
+  }
+
+  #dispatch(): void {
+    while (this.#pool !== undefined && this.#running.size < this.#pool.size * BATCHES_PER_WORKER) {
+      const batches = this.#queue.shift();
+      if (batches === undefined) return;
+      const task = this.#pool.run(batches).then(
         (counts) => add(this.#result, counts),
         (error: unknown) => {
           this.#failure ??= { error };
         },
       );
-      const running: Promise<void> = task.finally(() => this.#running.delete(running));
+      const running: Promise<void> = task.finally(() => {
+        this.#running.delete(running);
+        this.#dispatch();
+      });
       this.#running.add(running);
     }
   }
 
-  #room(): Promise<void> | undefined {
+  async #placeNext(): Promise<void> {
+    const batches = this.#queue.shift();
+    if (batches !== undefined) await this.#placer.place(batches);
+    // The workers' answers, and an abort, come in only here.
+    await nextTurn();
+    this.#check();
+  }
+
+  #check(): void {
     this.#signal?.throwIfAborted();
     if (this.#failure !== undefined) throw this.#failure.error;
-    if (this.#running.size === 0 || this.#running.size < this.#workers * BATCHES_PER_WORKER) return undefined;
-    return Promise.race(this.#running).then(() => this.#room());
   }
 
   /** Places the rest, and waits for everything. */
   async finish(): Promise<void> {
-    this.#send();
-    if (this.#pool === undefined) {
-      const placer = new FilePlacer(this.#repo, this.#policy);
-      for (const batches of this.#waiting.splice(0)) {
-        this.#signal?.throwIfAborted();
-        await placer.place(batches);
-      }
-      add(this.#result, placer.counts);
-    }
+    this.#enqueue();
+    while (this.#queue.length > 0) await this.#placeNext();
     await Promise.all(this.#running);
-    if (this.#failure !== undefined) throw this.#failure.error;
-    this.#signal?.throwIfAborted();
+    add(this.#result, this.#placer.counts);
+    this.#check();
   }
 
   async close(): Promise<void> {
+    this.#queue.length = 0;
     await Promise.all(this.#running);
     await this.#pool?.close();
   }
