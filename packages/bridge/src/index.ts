@@ -1,3 +1,4 @@
+export * from './clean-repo.ts';
 export * from './errors.ts';
 export * from './image-commit.ts';
 export * from './import-layer.ts';

@@ -1,7 +1,12 @@
+export * from './app-commit.ts';
+export * from './clean.ts';
 export * from './errors.ts';
+export * from './lost-stores.ts';
 export * from './mount.ts';
 export * from './podman.ts';
 export * from './state.ts';
-export * from './storage-conf.ts';
-export * from './storage-conf-file.ts';
+export { withStateLock } from './state-lock.ts';
+export { addStore, listStores, removeStore, storageDriver } from './storage-conf.ts';
+export { editStorageConf, prepareStorageConf, readStorageConf, type StorageConfFile } from './storage-conf-file.ts';
 export * from './unmount.ts';
+export { type DependentImage, listUsers, type Users } from './users.ts';

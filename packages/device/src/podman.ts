@@ -1,5 +1,5 @@
 /**
- * What podman says about containers on this machine.
+ * What podman says about its storage, images and containers on this machine.
  */
 import { execFile } from 'node:child_process';
 import { isRecord, parseJson } from '@cambium/base';
@@ -9,6 +9,8 @@ export interface Container {
   id: string;
   name: string;
   imageId: string;
+  /** Directories and files of the machine that are mounted into it. */
+  sources: readonly string[];
 }
 
 export interface PodmanOptions {
@@ -19,31 +21,85 @@ export interface PodmanOptions {
   environment?: Readonly<Record<string, string>>;
 }
 
+export interface PodmanStorage {
+  driver: string;
+  /** The `storage.conf` it goes by; it may not exist. */
+  configFile: string;
+  /** Where it keeps its own images and containers. */
+  graphRoot: string;
+}
+
+/** @throws DEVICE_PODMAN_MISSING, DEVICE_PODMAN_FAILED */
+export async function podmanStorage(options: PodmanOptions, signal?: AbortSignal): Promise<PodmanStorage> {
+  const info = parseJson(await runPodman(options, ['info', '--format', 'json'], signal), 'the answer of podman info');
+  const store = isRecord(info) && isRecord(info.store) ? info.store : {};
+  return { driver: String(store.graphDriverName ?? ''), configFile: String(store.configFile ?? ''), graphRoot: String(store.graphRoot ?? '') };
+}
+
+/** Returns the IDs of all images that podman can use, from whatever store. @throws DEVICE_PODMAN_MISSING, DEVICE_PODMAN_FAILED */
+export async function listImageIds(options: PodmanOptions, signal?: AbortSignal): Promise<Set<string>> {
+  const text = await runPodman(options, ['images', '--all', '--no-trunc', '--format', '{{.ID}}'], signal);
+  return new Set(text.split('\n').map((line) => line.trim().replace(/^sha256:/, '')));
+}
+
 /** Returns all containers, running or not. @throws DEVICE_PODMAN_MISSING, DEVICE_PODMAN_FAILED */
 export async function listContainers(options: PodmanOptions, signal?: AbortSignal): Promise<Container[]> {
-  const args = [...(options.podmanArgs ?? []), 'ps', '--all', '--external', '--no-trunc', '--format', 'json'];
-  const text = await runPodman(options, args, signal);
-  const containers = text.trim() === '' ? [] : parseJson(text, 'the list of containers from podman');
-  if (!Array.isArray(containers)) throw deviceError('DEVICE_PODMAN_FAILED', 'Cannot read the list of containers from podman: not a list');
-  return containers.filter(isRecord).map((container) => ({
+  const text = await runPodman(options, ['ps', '--all', '--external', '--no-trunc', '--format', 'json'], signal);
+  const listed = text.trim() === '' ? [] : parseJson(text, 'the list of containers from podman');
+  if (!Array.isArray(listed)) throw deviceError('DEVICE_PODMAN_FAILED', 'Cannot read the list of containers from podman: not a list');
+  const containers = listed.filter(isRecord).map((container) => ({
     id: String(container.Id ?? ''),
     name: Array.isArray(container.Names) ? String(container.Names[0] ?? '') : '',
     imageId: String(container.ImageID ?? ''),
   }));
+  const sources = await mountSources(options, containers, signal);
+  return containers.map((container) => ({ ...container, sources: sources.get(container.id) ?? [] }));
 }
 
-function runPodman(options: PodmanOptions, args: readonly string[], signal: AbortSignal | undefined): Promise<string> {
+async function mountSources(options: PodmanOptions, containers: readonly { id: string }[], signal: AbortSignal | undefined): Promise<Map<string, string[]>> {
+  const sources = new Map<string, string[]>();
+  if (containers.length === 0) return sources;
+  // Containers of other tools have no inspection, and one may have gone meanwhile: podman then fails, but tells of the others.
+  const args = ['container', 'inspect', '--format', '{{json .Id}} {{json .Mounts}}', ...containers.map(({ id }) => id)];
+  for (const line of (await runPodman(options, args, signal, true)).split('\n')) {
+    const [, id, json] = /^"([0-9a-f]+)" (\[.*\])$/.exec(line) ?? [];
+    if (id === undefined || json === undefined) continue;
+    const mounts = parseJson(json, 'the mounts of a container');
+    if (Array.isArray(mounts))
+      sources.set(
+        id,
+        mounts.flatMap((mount) => (isRecord(mount) && typeof mount.Source === 'string' ? [mount.Source] : [])),
+      );
+  }
+  return sources;
+}
+
+function runPodman(options: PodmanOptions, args: readonly string[], signal: AbortSignal | undefined, mayFail = false): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const verb = args.slice(0, args[0] === 'container' ? 2 : 1).join(' ');
   execFile(
     options.podman ?? 'podman',
-    [...args],
+    [...(options.podmanArgs ?? []), ...args],
     { env: options.environment, maxBuffer: 64 * 1024 * 1024, ...(signal === undefined ? {} : { signal }) },
     (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else if (error.code === 'ENOENT')
-        reject(deviceError('DEVICE_PODMAN_MISSING', 'Cannot ask podman for containers: podman is not installed', { cause: error }));
-      else
-        reject(deviceError('DEVICE_PODMAN_FAILED', `Cannot ask podman for containers: ${stderr.trim().split('\n').at(-1) ?? error.message}`, { cause: error }));
+      if (signal?.aborted === true) reject(signal.reason);
+      else if (error === null || (mayFail && typeof error.code === 'number')) resolve(stdout);
+      else if (error.code === 'ENOENT') {
+        reject(
+          deviceError('DEVICE_PODMAN_MISSING', `Cannot run podman ${verb}: podman is not installed`, {
+            cause: error,
+            hint: 'Install it with: apt install podman',
+          }),
+        );
+      } else {
+        const said = stderr.trim().split('\n').at(-1);
+        reject(
+          deviceError('DEVICE_PODMAN_FAILED', `Cannot run podman ${verb}: ${said === undefined || said === '' ? error.message : said}`, {
+            cause: error,
+            hint: `See what is wrong with: podman ${verb}`,
+          }),
+        );
+      }
     },
   );
   return promise;

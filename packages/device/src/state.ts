@@ -1,16 +1,19 @@
 /**
  * What `mount` keeps on a machine: checkouts by app name and commit, and a link per mounted app.
+ * Format: `docs/formats/mounted-apps.md`.
  *
  * ```
  * STATE/lock                            held by every command that changes something here
  * STATE/checkouts/NAME@COMMIT/storage   the image store, listed in storage.conf
- * STATE/checkouts/NAME@COMMIT/APP       the compose file and the app's files
- * STATE/apps/NAME                       link to ../checkouts/NAME@COMMIT/APP
+ * STATE/checkouts/NAME@COMMIT/NAME      the compose file and the app's files
+ * STATE/apps/NAME                       link to ../checkouts/NAME@COMMIT/NAME
  * ```
  */
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Checksum, errnoOf, isChecksum, isRecord, parseJson } from '@cambium/base';
+import { type Checksum, errnoOf, isChecksum, isRecord, parseJson, systemError } from '@cambium/base';
+import { syncDirectory } from '@cambium/ostree';
+import { makeDirectory } from './directories.ts';
 import { deviceError } from './errors.ts';
 
 export interface CheckoutId {
@@ -24,6 +27,14 @@ export interface Checkout extends CheckoutId {
   store: string;
 }
 
+/** What podman needs of a store to start at all; without the locks it tries to make them. Source: `docs/formats/podman-store.md`. */
+export const STORE_FILES: readonly string[] = [
+  'overlay-images/images.json',
+  'overlay-images/images.lock',
+  'overlay-layers/layers.json',
+  'overlay-layers/layers.lock',
+];
+
 export class DeviceState {
   readonly path: string;
 
@@ -35,13 +46,25 @@ export class DeviceState {
     return join(this.path, 'checkouts');
   }
 
+  get appsPath(): string {
+    return join(this.path, 'apps');
+  }
+
   get lockPath(): string {
     return join(this.path, 'lock');
   }
 
+  /** @throws SYSTEM_DENIED SYSTEM_READ_ONLY SYSTEM_NO_SPACE DEVICE_STATE_INVALID */
   create(): void {
-    mkdirSync(this.checkoutsPath, { recursive: true });
-    mkdirSync(join(this.path, 'apps'), { recursive: true });
+    try {
+      makeDirectory(this.checkoutsPath);
+      makeDirectory(this.appsPath);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'EEXIST') {
+        throw deviceError('DEVICE_STATE_INVALID', `Cannot keep apps in "${this.path}": something that is no directory is in the way`, { cause: error });
+      }
+      throw systemError(error, `Cannot keep apps in "${this.path}"`) ?? error;
+    }
   }
 
   checkout(id: CheckoutId): Checkout {
@@ -49,7 +72,7 @@ export class DeviceState {
     return { ...id, path, store: join(path, 'storage') };
   }
 
-  /** Returns the complete checkouts; unfinished ones have other names. */
+  /** Returns the finished checkouts; unfinished ones have other names. */
   checkouts(): Checkout[] {
     return namesIn(this.checkoutsPath)
       .map(parseCheckoutName)
@@ -59,22 +82,23 @@ export class DeviceState {
 
   /** Returns what is left of interrupted runs. */
   leftovers(): string[] {
-    return namesIn(this.checkoutsPath)
-      .filter((name) => parseCheckoutName(name) === undefined)
-      .map((name) => join(this.checkoutsPath, name));
+    const checkouts = namesIn(this.checkoutsPath).filter((name) => /\.(?:unfinished|removing)$/.test(name));
+    const links = namesIn(this.appsPath).filter((name) => /^\..*\.new$/.test(name));
+    return [...checkouts.map((name) => join(this.checkoutsPath, name)), ...links.map((name) => join(this.appsPath, name))];
   }
 
   appPath(name: string): string {
-    return join(this.path, 'apps', name);
+    return join(this.appsPath, name);
   }
 
-  /** Returns the checkout that an app's link points to. */
+  /** Returns the checkout that an app's link points to, whether or not it is there. */
   mounted(name: string): Checkout | undefined {
     let target: string;
     try {
       target = readlinkSync(this.appPath(name));
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
+      // EINVAL: something else, which is nobody's mounted app.
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'EINVAL') return undefined;
       throw error;
     }
     const id = parseCheckoutName(target.split('/')[2] ?? '');
@@ -82,15 +106,21 @@ export class DeviceState {
   }
 
   mountedApps(): string[] {
-    return namesIn(join(this.path, 'apps')).filter((name) => isAppName(name));
+    return namesIn(this.appsPath).filter((name) => isAppName(name) && this.mounted(name) !== undefined);
   }
 
-  /** Points an app's link at a checkout: one rename, so that it always resolves. */
-  link(checkout: Checkout, app: string): void {
-    const temporary = join(this.path, 'apps', `.${checkout.name}.new`);
+  /** Points an app's link at a checkout: one rename, so that it always resolves. @throws DEVICE_STATE_INVALID */
+  link(checkout: Checkout): void {
+    const path = this.appPath(checkout.name);
+    const temporary = join(this.appsPath, `.${checkout.name}.new`);
     rmSync(temporary, { force: true });
-    symlinkSync(`../checkouts/${checkout.name}@${checkout.commit}/${app}`, temporary);
-    renameSync(temporary, this.appPath(checkout.name));
+    symlinkSync(`../checkouts/${checkout.name}@${checkout.commit}/${checkout.name}`, temporary);
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === false) {
+      rmSync(temporary);
+      throw deviceError('DEVICE_STATE_INVALID', `Cannot mount "${checkout.name}": "${path}" is in the way and was not made by cambium`);
+    }
+    renameSync(temporary, path);
+    syncDirectory(this.appsPath);
   }
 
   unlink(name: string): void {
@@ -98,21 +128,39 @@ export class DeviceState {
   }
 }
 
-/** Returns the IDs of the images in a store. */
+/** Returns whether a checkout has what keeps podman going; what else may be lost only hurts the app itself. */
+export function isWhole(checkout: Checkout): boolean {
+  const isFile = (name: string): boolean => lstatSync(join(checkout.store, name), { throwIfNoEntry: false })?.isFile() === true;
+  return STORE_FILES.every(isFile) && lstatSync(join(checkout.path, checkout.name), { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Returns the IDs of the images in a store; none when it is lost. @throws JSON_INVALID */
 export function imagesInStore(store: string): string[] {
   const path = join(store, 'overlay-images', 'images.json');
-  const records = parseJson(readFileSync(path), path);
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
+    throw systemError(error, `Cannot read ${path}`) ?? error;
+  }
+  const records = parseJson(bytes, path);
   if (!Array.isArray(records)) return [];
   return records.flatMap((record) => (isRecord(record) && typeof record.id === 'string' ? [record.id] : []));
 }
 
 export function isAppName(name: string): boolean {
-  return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(name);
+  // A checkout has a directory of this name beside its image store.
+  return /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(name) && name !== 'storage';
 }
 
 /** @throws DEVICE_NAME_INVALID */
 export function checkAppName(name: string): string {
-  if (!isAppName(name)) throw deviceError('DEVICE_NAME_INVALID', `Cannot use "${name}" as the name of an app`, { hint: 'Choose one with --override-name' });
+  if (!isAppName(name)) {
+    throw deviceError('DEVICE_NAME_INVALID', `Cannot use ${JSON.stringify(name.slice(0, 200))} as the name of an app`, {
+      hint: 'Choose one of letters, digits, dot, dash and underscore with --override-name',
+    });
+  }
   return name;
 }
 
@@ -128,6 +176,6 @@ function namesIn(directory: string): string[] {
     return readdirSync(directory).sort();
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
-    throw error;
+    throw systemError(error, `Cannot read "${directory}"`) ?? error;
   }
 }
