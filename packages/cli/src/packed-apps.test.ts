@@ -16,6 +16,7 @@ import {
   podmanEnvironment,
   type RunOptions,
   type RunResult,
+  run,
   type TarEntrySpec,
 } from '@cambium/testkit';
 
@@ -58,6 +59,8 @@ export interface Shop {
   mount(repo: string, ...args: readonly string[]): Promise<MountJson>;
   /** Makes version `n` of the web image and lets the next pack use it. */
   setVersion(n: number): Promise<BuiltLayout>;
+  /** Makes an image of one layer. */
+  buildBase(): Promise<BuiltLayout>;
 }
 
 export interface MountJson {
@@ -114,6 +117,11 @@ export async function makeShop(t: CleanUp, options: { rootless: boolean; environ
       web = await buildWeb(directory, n);
       await own();
       return web;
+    },
+    async buildBase() {
+      const layout = await buildImageLayout(join(directory, 'images/base'), { images: [{ layers: [{ entries: baseEntries() }] }] });
+      await own();
+      return layout;
     },
   };
 }
@@ -176,6 +184,5 @@ services:
 }
 
 async function chownAll(directory: string, uid: number): Promise<void> {
-  const { run } = await import('@cambium/testkit');
   for (const name of ['project', 'images']) if (existsSync(join(directory, name))) await run('chown', ['-R', `${uid}:${uid}`, join(directory, name)]);
 }
