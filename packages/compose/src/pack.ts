@@ -94,7 +94,7 @@ export interface PackResult {
 export const BARE_EXPANSION = 3;
 
 /** Enough to keep a connection and two processors busy; more only adds memory. */
-const DEFAULT_CONCURRENCY = 3;
+const DEFAULT_CONCURRENCY = 2;
 
 /**
  * Packs an app and returns what was done. Only complete commits get a ref; layers that arrived whole before the network

@@ -10,6 +10,9 @@ import type { FileHeader } from './types.ts';
 
 const BUFFER_BYTES: number = 512 * 1024;
 
+/** Stands for the caller's thread where lanes are numbered. */
+const INLINE = -1;
+
 /** Called for every object, in no particular order. */
 export type CountObject = (checksum: Checksum, objects: ObjectCounts, index: number) => void;
 
@@ -18,8 +21,15 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+interface Shared {
+  id: number;
+  memory: SharedArrayBuffer;
+  /** Lanes that have it; INLINE for the caller's own thread. */
+  seenBy: Set<number>;
+}
+
 interface Batch {
-  buffer: SharedArrayBuffer;
+  buffer: Shared;
   bytes: Buffer;
   usedBytes: number;
   waiters: Waiter[];
@@ -34,7 +44,8 @@ export class BatchingWriter implements ContentWriter {
   /** Buffers being filled or worked on. */
   #used = 0;
   /** Kept for use again: shared memory that nobody holds goes only when the garbage collector comes by, which may be never. */
-  #free: SharedArrayBuffer[] = [];
+  #free: Shared[] = [];
+  #made = 0;
   #batch: Batch | undefined;
   #room: (() => void)[] = [];
   #roomPromise: Promise<void> | undefined;
@@ -109,9 +120,9 @@ export class BatchingWriter implements ContentWriter {
         for (let at = 0; at < chunk.byteLength; at += BUFFER_BYTES) {
           const piece = chunk.subarray(at, at + BUFFER_BYTES);
           const buffer = this.#takeBuffer();
-          new Uint8Array(buffer).set(piece);
+          new Uint8Array(buffer.memory).set(piece);
           seen += piece.byteLength;
-          follow(run({ op: 'data', stream, buffer, usedBytes: piece.byteLength }).finally(() => this.#release(buffer)));
+          follow(run({ op: 'data', stream, ...use(buffer, inline ? INLINE : lane), usedBytes: piece.byteLength }).finally(() => this.#release(buffer)));
         }
       },
       end: () => {
@@ -170,9 +181,10 @@ export class BatchingWriter implements ContentWriter {
     if (batch === undefined) return;
     this.#batch = undefined;
     const { buffer, usedBytes, waiters } = batch;
-    const task = { op: 'batch', buffer, usedBytes, count: waiters.length } as const;
     const inline = this.#workers.preferInline(waiters.length + Math.ceil(usedBytes / 16_384));
-    const work = (inline ? attempt(() => this.#workers.runInline(task)) : this.#workers.run(task, this.#workers.idlestLane().lane)).then(
+    const lane = inline ? INLINE : this.#workers.idlestLane().lane;
+    const task = { op: 'batch', ...use(buffer, lane), usedBytes, count: waiters.length } as const;
+    const work = (inline ? attempt(() => this.#workers.runInline(task)) : this.#workers.run(task, lane)).then(
       (result) => this.#settle(result, waiters),
       (error) => {
         for (const waiter of waiters) waiter.reject(error);
@@ -211,16 +223,16 @@ export class BatchingWriter implements ContentWriter {
 
   #newBatch(): Batch {
     const buffer = this.#takeBuffer();
-    return { buffer, bytes: Buffer.from(buffer), usedBytes: 0, waiters: [] };
+    return { buffer, bytes: Buffer.from(buffer.memory), usedBytes: 0, waiters: [] };
   }
 
-  #takeBuffer(): SharedArrayBuffer {
+  #takeBuffer(): Shared {
     // Above the limit when the caller does not wait for ready(): its memory, its choice.
     this.#used++;
-    return this.#free.pop() ?? new SharedArrayBuffer(BUFFER_BYTES);
+    return this.#free.pop() ?? { id: this.#made++, memory: new SharedArrayBuffer(BUFFER_BYTES), seenBy: new Set() };
   }
 
-  #release(buffer: SharedArrayBuffer): void {
+  #release(buffer: Shared): void {
     this.#used--;
     this.#free.push(buffer);
     if (this.#used >= this.#maxBuffers) return;
@@ -229,6 +241,13 @@ export class BatchingWriter implements ContentWriter {
     this.#roomPromise = undefined;
     for (const resolve of waiting) resolve();
   }
+}
+
+/** Returns how a task names a buffer to a lane. */
+function use(buffer: Shared, lane: number): { buffer: number; memory?: SharedArrayBuffer } {
+  if (buffer.seenBy.has(lane)) return { buffer: buffer.id };
+  buffer.seenBy.add(lane);
+  return { buffer: buffer.id, memory: buffer.memory };
 }
 
 function oneObject(written: boolean, contentBytes: number, storedBytes: number): ObjectCounts {
