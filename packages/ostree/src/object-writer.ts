@@ -66,7 +66,11 @@ const KEEP_BYTES: number = 4 * SEGMENT_BYTES;
 
 export class ObjectWriter {
   readonly #target: WriteTarget;
-  readonly #prefix: string;
+  /**
+   * Where half-written files of this writer lie. A directory for each: two threads that make files in one wait for each
+   * other, which costs up to half of the time.
+   */
+  readonly #temporaries: string;
   readonly #space: FreeBlocks | undefined;
   readonly #directories = new Set<string>();
   #count = 0;
@@ -74,7 +78,7 @@ export class ObjectWriter {
   /** @param lane tells the writers of one staging directory apart */
   constructor(target: WriteTarget, lane: number | 'main', space: FreeBlocks | undefined) {
     this.#target = target;
-    this.#prefix = `${target.staging}/t${lane}-`;
+    this.#temporaries = `${target.staging}/writer-${lane}`;
     this.#space = space;
   }
 
@@ -277,7 +281,8 @@ export class ObjectWriter {
   }
 
   #temporary(): string {
-    return this.#prefix + this.#count++;
+    if (this.#count === 0) mkdirSync(this.#temporaries, { recursive: true });
+    return `${this.#temporaries}/${this.#count++}`;
   }
 
   /** Mode 0644 whatever the umask; a system call is spared under the usual one. */

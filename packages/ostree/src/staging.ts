@@ -111,7 +111,7 @@ function isSameFile(a: Stats, b: Stats | undefined): boolean {
   return b !== undefined && a.ino === b.ino && a.dev === b.dev;
 }
 
-/** Half-written files lie directly in the staging directory, finished objects in two-character directories. */
+/** Finished objects lie in two-character directories, half-written ones in others. */
 function removeTemporaries(path: string): void {
   for (const name of readdirSync(path)) if (!/^[0-9a-f]{2}$/.test(name)) rmSync(join(path, name), { recursive: true, force: true });
 }
