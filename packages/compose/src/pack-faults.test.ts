@@ -67,7 +67,11 @@ const config = (fault: Fault): ((web: BuiltLayout) => FaultRule[]) => {
 
 const CASES: readonly Case[] = [
   { name: 'no such image', rules: always(MANIFEST, { do: 'status', status: 404 }), code: 'OCI_MANIFEST_UNKNOWN', words: /web:1/ },
-  { name: '401 without credentials', rules: always(/./, { do: 'status', status: 401 }), code: 'OCI_AUTH_REQUIRED|OCI_AUTH_DENIED' },
+  {
+    name: '401 without credentials',
+    rules: always(/./, { do: 'status', status: 401, headers: { 'www-authenticate': 'Basic realm="tests"' } }),
+    code: 'OCI_AUTH_REQUIRED',
+  },
   { name: '403', rules: always(MANIFEST, { do: 'status', status: 403 }), code: 'OCI_AUTH_DENIED' },
   { name: '429', rules: always(BLOB, { do: 'status', status: 429, headers: { 'retry-after': '3600' } }), code: 'OCI_RATE_LIMITED' },
   { name: '500', rules: topLayer({ do: 'status', status: 500 }), code: 'OCI_REGISTRY_ERROR', words: /500/ },
@@ -240,17 +244,53 @@ test('a read-only repository', { skip: firstReason(NEEDS, needsRoot()) }, async 
   assert.ok(dry.fetchBytes > 0, 'a dry run needs to write nothing');
 });
 
+test('a repository that belongs to somebody else', { skip: firstReason(NEEDS, needsRoot(), needsPeer('setpriv')) }, async (t) => {
+  const shop = await packedShop(t);
+  const web = await shopImage(t, 'web');
+  const [repo, project] = ['repo', 'shop'].map((name) => join(scratch(t, `${name}-`), name)) as [string, string];
+  await output('cp', ['-a', shop.repo, repo]);
+  await output('cp', ['-a', shop.project, project]);
+  for (const path of [join(repo, '..'), join(project, '..'), join(web.directory, '..')]) chmodSync(path, 0o755);
+  setImages(project, ['registry.example/web:1']);
+  // The library itself as another user, through a few lines of its own.
+  const script = `import { packApp } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
+    const options = JSON.parse(process.argv[1]);
+    await packApp({ ...options, timestamp: 1n, imageSources: new Map(options.imageSources) }).then(() => console.log('packed'), (error) => console.log(error.code ?? error.stack));`;
+  const options = {
+    repoPath: repo,
+    branch: 'apps/shop',
+    project: { workingDirectory: project, environment: {} },
+    platform: parsePlatform(hostArchitecture()),
+    imageSources: [['registry.example/web:1', web.reference]],
+  };
+  const asNobody = async (): Promise<string> =>
+    await output('setpriv', [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      script,
+      JSON.stringify(options),
+    ]);
+  assert.match(await asNobody(), /^(OSTREE_REPO_READ_ONLY|SYSTEM_DENIED)$/, 'readable, not writable');
+  chmodSync(join(repo, 'config'), 0o600);
+  assert.equal(await asNobody(), 'SYSTEM_DENIED', 'its settings cannot be read');
+  chmodSync(repo, 0o700);
+  assert.equal(await asNobody(), 'SYSTEM_DENIED', 'it cannot be entered');
+  assert.equal(await output('ostree', [`--repo=${repo}`, 'rev-parse', 'apps/shop']), shop.before);
+  await fsck(repo);
+});
+
 test('what is in the way of a repository, or broken in one', { skip: NEEDS }, async (t) => {
   const web = await shopImage(t, 'web');
   const imageSources = new Map([['registry.example/web:1', web.reference]]);
   const project = makeProject(t, ['registry.example/web:1']);
   const file = join(scratch(t), 'file');
   writeFileSync(file, 'not a repository');
-  const code = await pack(project, join(file, 'repo'), { imageSources }).then(
-    () => 'none',
-    (error: { code?: string }) => error.code ?? String(error),
-  );
-  assert.match(code, /^(OSTREE|SYSTEM)_/);
+  await assert.rejects(pack(project, join(file, 'repo'), { imageSources }), { code: 'OSTREE_REPO_NOT_FOUND', message: /a file is in its way/ });
+  await assert.rejects(pack(project, file, { imageSources }), { code: 'OSTREE_REPO_NOT_FOUND' });
   assert.equal(readFileSync(file, 'utf8'), 'not a repository');
 
   const shop = await packedShop(t);

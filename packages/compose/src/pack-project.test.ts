@@ -102,7 +102,7 @@ export async function imagesOf(repoPath: string, commit: string): Promise<StoreI
   return images;
 }
 
-/** Asserts that packing fails with a code, that the branch stays where it was, and that the repository is whole; returns the message. */
+/** Asserts that packing fails with a code, that the branch stays where it was, and that the repository is whole; returns message and hint. */
 export async function packFails(promise: Promise<unknown>, code: string | RegExp, repoPath: string, branchAt: string | undefined): Promise<string> {
   const error = await promise.then(
     () => undefined,
@@ -112,5 +112,5 @@ export async function packFails(promise: Promise<unknown>, code: string | RegExp
   assert.match(error.code, typeof code === 'string' ? new RegExp(`^${code}$`) : code, error.message);
   assert.equal(await refOf(repoPath), branchAt);
   if (existsSync(repoPath)) await fsck(repoPath);
-  return error.message;
+  return `${error.message}\n${error.hint ?? ''}`;
 }

@@ -1,7 +1,7 @@
 /** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
 import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener } from '@cambium/base';
+import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener, systemError } from '@cambium/base';
 import { encodeMetadata, parseCommit, parseMetadata } from './commit-format.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
@@ -73,7 +73,7 @@ export class Repo {
 
   /** Makes a repository (nothing happens when there is one) and opens it. @throws as {@link Repo.open} */
   static async init(path: string, options: InitOptions): Promise<Repo> {
-    createRepoLayout(path, options);
+    explained(`Cannot make repository "${path}"`, () => createRepoLayout(path, options));
     return Repo.openSync(path);
   }
 
@@ -249,7 +249,22 @@ export class Repo {
   }
 }
 
+/** Turns what the system says about a path that cannot be entered into known errors. */
+function explained<T>(action: string, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'EEXIST')
+      throw ostreeError('OSTREE_REPO_NOT_FOUND', `${action}: a file is in its way`, { cause: error });
+    throw systemError(error, action) ?? error;
+  }
+}
+
 function openAt(path: string, depth: number): Repo {
+  return explained(`Cannot open repository "${path}"`, () => openConfigured(path, depth));
+}
+
+function openConfigured(path: string, depth: number): Repo {
   if (depth > MAX_PARENTS) throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot open repository "${path}": its chain of parents does not end`);
   if (!exists(join(path, 'objects'))) {
     throw ostreeError('OSTREE_REPO_NOT_FOUND', `Cannot open repository "${path}": no "objects" directory there`, {
