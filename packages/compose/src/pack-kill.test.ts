@@ -1,0 +1,140 @@
+/** The command is killed at many points; each time the repository is whole, and at last the commit is that of an undisturbed run. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import {
+  buildImageLayout,
+  type CleanUp,
+  defer,
+  faultyRegistry,
+  type KillPoint,
+  killAt,
+  killTimes,
+  needsPeer,
+  output,
+  type Registry,
+  run,
+  scratch,
+} from '@cambium/testkit';
+import { fsck, makeProject, noise, refOf, setImages, shopLayers } from './pack-project.test.ts';
+
+const CAMBIUM = fileURLToPath(new URL('../../cli/bin/cambium.js', import.meta.url));
+const BRANCH = 'apps/shop';
+const POINTS = 20;
+
+interface Disturbed {
+  project: string;
+  registry: Registry;
+  oldImage: string;
+  newImage: string;
+}
+
+/** An app with some hundreds of files, so that there is something to be in the middle of. */
+async function bigShop(t: CleanUp): Promise<Disturbed> {
+  const files = Array.from({ length: 400 }, (_, i) => ({ path: `lib/f${i}`, content: noise(`f${i}`, 2000) }));
+  const image = (name: string): ReturnType<typeof buildImageLayout> =>
+    buildImageLayout(join(scratch(t), name), {
+      images: [{ layers: [...shopLayers(name), { entries: [{ path: 'lib/' }, ...files, { path: 'lib/large', content: noise(name, 1_500_000) }] }] }],
+    });
+  const registry = await faultyRegistry({ layouts: { 'old:1': await image('old'), 'new:1': await image('new') } });
+  defer(t, () => registry.stop());
+  const [oldImage, newImage] = [`${registry.host}/old:1`, `${registry.host}/new:1`];
+  return { project: makeProject(t, [oldImage]), registry, oldImage, newImage };
+}
+
+function command(repo: string, project: string): string[] {
+  return [CAMBIUM, 'pack', '--repo', repo, '--timestamp', '@1700000000', BRANCH, join(project, 'docker-compose.yml')];
+}
+
+test('SIGKILL at any moment', { skip: needsPeer('ostree') }, async (t) => {
+  const shop = await bigShop(t);
+  assert.ok(existsSync(CAMBIUM), 'the command is built');
+  const pristine = join(scratch(t), 'repo');
+  const env = { ...process.env, OSTREE_REPO: '' };
+  await output(process.execPath, command(pristine, shop.project), { env });
+  const before = (await refOf(pristine)) as string;
+  setImages(shop.project, [shop.newImage]);
+
+  const undisturbed = join(scratch(t), 'repo');
+  await output('cp', ['-a', pristine, undisturbed]);
+  const started = performance.now();
+  const wanted = await output(process.execPath, command(undisturbed, shop.project), { env });
+  const wholeMs = performance.now() - started;
+
+  // Also with all layers there but the refs not moved, so that late points are hit as often as early ones.
+  const repo = join(scratch(t), 'repo');
+  await output('cp', ['-a', pristine, repo]);
+  let killed = 0;
+  const seen = new Set<string>();
+  for (const point of killTimes(POINTS, wholeMs * 1.1, 7)) {
+    const one = await killAt(process.execPath, command(repo, shop.project), point, { env });
+    if (one.killed) killed++;
+    else assert.equal(one.status, 0, one.stderr);
+    await fsck(repo);
+    const at = await refOf(repo);
+    assert.ok(at === before || at === wanted, `the branch is at ${at}`);
+    seen.add(state(repo));
+    if (at === wanted) {
+      // It got through: start over, or later points would have nothing left to interrupt.
+      await output('rm', ['-rf', repo]);
+      await output('cp', ['-a', pristine, repo]);
+    }
+  }
+  assert.ok(killed >= 15, `${killed} of ${POINTS} runs were killed`);
+  assert.ok(seen.size > 1, 'kills left different states behind');
+  assert.equal(await output(process.execPath, command(repo, shop.project), { env }), wanted);
+  await fsck(repo);
+  assert.deepEqual(
+    readdirSync(join(repo, 'tmp')).filter((name) => name !== 'cache' && !name.endsWith('-lock')),
+    [],
+    'what interrupted runs left is gone',
+  );
+});
+
+function state(repo: string): string {
+  const staged = readdirSync(join(repo, 'tmp')).filter((name) => name.startsWith('staging-') && !name.endsWith('-lock')).length;
+  const objects = readdirSync(join(repo, 'objects')).length;
+  return `${staged} staging, ${objects} directories of objects`;
+}
+
+test('killed as refs are written, again and again', { skip: needsPeer('ostree') }, async (t) => {
+  // Each layer stored is a line of progress; with it the points do not depend on time at all.
+  const shop = await bigShop(t);
+  const script = join(scratch(t), 'pack.mjs');
+  const repo = join(scratch(t), 'repo');
+  writeFileSync(script, scriptText(shop, repo));
+  const points: KillPoint[] = ['layer-started', 'layer-progress', 'layer-stored', 'image-stored'].flatMap((text) => [
+    { text, occurrence: 1 },
+    { text, occurrence: text === 'image-stored' ? 1 : 3 },
+  ]);
+  for (const point of points) {
+    const one = await killAt(process.execPath, [script], point);
+    assert.equal(one.killed, true, `${JSON.stringify(point)}: ${one.stderr}`);
+    await fsck(repo);
+    assert.equal(await refOf(repo), undefined);
+  }
+  const last = await run(process.execPath, [script]);
+  assert.match(last.stdout, /commit [0-9a-f]{64}/);
+  const fresh = join(scratch(t), 'repo');
+  writeFileSync(script, scriptText(shop, fresh));
+  const other = await run(process.execPath, [script]);
+  assert.equal(/commit .*/.exec(last.stdout)?.[0], /commit .*/.exec(other.stdout)?.[0]);
+  await fsck(repo);
+});
+
+/** Packs through the library and stops at every event until it has been written out, so that a kill hits that very moment. */
+function scriptText(shop: Disturbed, repo: string): string {
+  return `import { writeSync } from 'node:fs';
+import { packApp } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
+const pause = new Int32Array(new SharedArrayBuffer(4));
+const result = await packApp({
+  repoPath: ${JSON.stringify(repo)}, branch: ${JSON.stringify(BRANCH)}, timestamp: 1n,
+  project: { workingDirectory: ${JSON.stringify(shop.project)}, environment: {} },
+  platform: { os: 'linux', architecture: ${JSON.stringify(process.arch === 'x64' ? 'amd64' : process.arch)} },
+  on: (event) => { writeSync(1, event.type + '\\n'); Atomics.wait(pause, 0, 0, event.type === 'layer-progress' ? 1 : 60); },
+});
+writeSync(1, 'commit ' + result.commit + '\\n');
+`;
+}
