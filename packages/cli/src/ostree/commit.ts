@@ -119,6 +119,8 @@ export const command: Verb<typeof flags> = {
       const detached = await addSignatures(repo.readMetadata('commit', commit), detachedMetadata(values), keys, context.signal);
       if (detached !== undefined) transaction.setDetachedMetadata(commit, detached);
       if (values.branch !== undefined) transaction.setRef(values.branch, commit);
+      // libostree's own suite fails commits at this point to see that nothing shows.
+      if (context.environment.variables.OSTREE_REPO_TEST_ERROR === 'pre-commit') throw new OstreeFailure('OSTREE_REPO_TEST_ERROR_PRE_COMMIT specified');
       const stats = await transaction.commit();
       if (values['table-output']) printTable(context, commit, stats);
       else context.ui.result(commit);

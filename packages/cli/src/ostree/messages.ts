@@ -30,6 +30,8 @@ function inTheirWords(error: KnownError, message: string): string {
   switch (error.code) {
     case 'OSTREE_CHECKOUT_EXISTS':
       return message.endsWith(': File exists') ? 'mkdirat: File exists' : message;
+    case 'OSTREE_FILE_UNSUPPORTED':
+      return message.replace(/^invalid mode/, 'Content object: invalid mode');
     case 'OSTREE_PATH_NOT_DIRECTORY':
       return 'Not a directory';
     case 'OSTREE_PATH_NOT_FOUND':

@@ -704,3 +704,28 @@ test('an interrupted commit ends with 130, leaves the repository as it was, and 
   assert.equal(stdout, '');
   await run('ostree', ['fsck', '--repo=repo'], { cwd: directory });
 });
+
+test('remote', { skip }, async (t) => {
+  await compare(scratch(t), [
+    line('remote'),
+    line('remote nonsense'),
+    line('remote add'),
+    line('remote add one http://x/'),
+    line('remote add one http://x/'),
+    line('remote add --if-not-exists one http://other/'),
+    line('remote add --force one http://y/'),
+    line('remote add two http://z main dev --set=tls-permissive=true --no-gpg-verify --no-sign-verify --contenturl=http://c --collection-id=org.a.B'),
+    line('remote list -u'),
+    line('remote --set=a=b add three metalink=http://m'),
+    line('remote add bad/name http://x'),
+    line('remote add four http://x --collection-id=bad'),
+    line('remote list'),
+    line('remote show-url one'),
+    line('remote show-url nope'),
+    line('remote delete nope'),
+    line('remote delete --if-exists nope'),
+    line('remote delete one'),
+    line('remote delete'),
+    line('remote list'),
+  ]);
+});

@@ -62,19 +62,22 @@ function listAliases(repo: Repo, { ui }: VerbContext, prefix: string | undefined
 
 function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
   if (prefix !== undefined && !isPrefix(prefix)) throw new OstreeFailure(`Listing refs: Invalid refspec ${prefix}`);
+  const wanted = prefix?.replace(/:\.$/, ':');
   // A damaged repository must not look like an empty one.
   const missing = ['heads', 'remotes'].find((name) => !existsSync(join(repo.path, 'refs', name)));
   if (missing !== undefined) throw new OstreeFailure(`Listing refs: opendir(refs/${missing}): No such file or directory`);
-  for (const [name, checksum] of repo.refs.list(prefix)) {
-    const shown = choice.list || prefix === undefined ? name : withoutPrefix(name, prefix);
+  for (const [name, checksum] of repo.refs.list(wanted)) {
+    const shown = choice.list || wanted === undefined ? name : withoutPrefix(name, wanted);
     context.ui.result(choice.revision ? `${shown}\t${checksum}` : shown);
   }
 }
 
-/** A ref, a ref of a remote, or a whole remote. */
+/** A ref, a ref of a remote, or a whole remote, as `origin:` or `origin:.`. */
 function isPrefix(text: string): boolean {
   const colon = text.indexOf(':');
-  return (colon < 0 || isRefName(text.slice(0, colon))) && (colon === text.length - 1 || isRefName(text.slice(colon + 1)));
+  return (
+    (colon < 0 || isRefName(text.slice(0, colon))) && (colon === text.length - 1 || (colon >= 0 && text.endsWith(':.')) || isRefName(text.slice(colon + 1)))
+  );
 }
 
 /** The remote stays, and so does the ref that is the prefix itself. */
@@ -86,7 +89,7 @@ function withoutPrefix(name: string, prefix: string): string {
 
 function create(repo: Repo, name: string, target: string, choice: Choice): void {
   const replacesAlias = choice.alias && repo.refs.aliases().has(name);
-  if (!choice.force && !replacesAlias && repo.refs.find(name) !== undefined) throw new OstreeFailure(`--create specified but ref ${name} already exists`);
+  if (!choice.force && !replacesAlias && repo.refs.read(name) !== undefined) throw new OstreeFailure(`--create specified but ref ${name} already exists`);
   if (choice.alias) {
     repo.refs.writeAlias(name, target);
     return;
