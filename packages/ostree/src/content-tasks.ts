@@ -11,7 +11,6 @@ import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject }
 export interface WriterSetup {
   target: WriteTarget;
   space: FreeBlocksState | undefined;
-  repoPath: string;
 }
 
 /**
@@ -46,14 +45,12 @@ export type ContentReply = BatchResult | WrittenObject | ShardResult | undefined
 
 export class TaskRunner {
   readonly #writer: ObjectWriter;
-  readonly #repoPath: string;
   readonly #streams = new Map<number, ObjectStream>();
   readonly #scanners = new Map<number, DirectoryScanner>();
   readonly #buffers = new Map<number, SharedArrayBuffer>();
 
   constructor(setup: WriterSetup, lane: number) {
     this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
-    this.#repoPath = setup.repoPath;
   }
 
   run(task: ContentTask): ContentReply {
@@ -77,7 +74,7 @@ export class TaskRunner {
         this.#streams.delete(task.stream);
         return undefined;
       case 'context':
-        this.#scanners.set(task.context, new DirectoryScanner(this.#writer, task.modifiers, this.#repoPath));
+        this.#scanners.set(task.context, new DirectoryScanner(this.#writer, task.modifiers));
         return undefined;
       case 'scan': {
         const scanner = this.#scanners.get(task.context);

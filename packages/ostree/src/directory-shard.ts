@@ -13,7 +13,6 @@ import { ostreeError } from './errors.ts';
 import { canonicalXattrs } from './framing.ts';
 import { encodeDirMeta, encodeFileHeader, isSymlink } from './object-format.ts';
 import type { ObjectWriter, WrittenObject } from './object-writer.ts';
-import { Repo } from './repo.ts';
 import type { FileHeader } from './types.ts';
 
 /** Part of one directory. */
@@ -61,15 +60,12 @@ const READ: number = constants.O_RDONLY | constants.O_NOFOLLOW;
 export class DirectoryScanner {
   readonly #writer: ObjectWriter;
   readonly #modifiers: CommitModifiers;
-  readonly #repoPath: string;
   /** Header and content side by side, hashed in one call. */
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-  #repo: Repo | undefined;
 
-  constructor(writer: ObjectWriter, modifiers: CommitModifiers, repoPath: string) {
+  constructor(writer: ObjectWriter, modifiers: CommitModifiers) {
     this.#writer = writer;
     this.#modifiers = modifiers;
-    this.#repoPath = repoPath;
   }
 
   /** @throws OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED, errno of what cannot be read */
@@ -163,8 +159,7 @@ export class DirectoryScanner {
     const { dev, ino } = lstatSync(disk, { bigint: true });
     const checksum = lookupDevIno(devIno, dev, ino);
     if (checksum === undefined) return undefined;
-    this.#repo ??= Repo.openSync(this.#repoPath);
-    const { header } = this.#repo.readFileHeader(checksum);
+    const { header } = this.#writer.readHeader(checksum);
     return isSymlink(header) ? undefined : { checksum, header };
   }
 

@@ -32,6 +32,7 @@ import { ostreeError } from './errors.ts';
 import type { FreeBlocks } from './free-blocks.ts';
 import { encodeFileHeader, encodeFilezHeader, encodeUserMeta, isSymlink } from './object-format.ts';
 import { loosePath } from './object-path.ts';
+import { readStoredFile } from './object-reader.ts';
 import type { FileHeader, MetadataType, RepoMode } from './types.ts';
 
 /** Where and how to write; plain data, so that it travels to workers. */
@@ -90,6 +91,16 @@ export class ObjectWriter {
   has(type: MetadataType | 'file', checksum: Checksum): boolean {
     if (exists(`${this.#target.destination}/${loosePath(type, checksum, this.#target.mode)}`)) return true;
     return this.#target.present.some(({ objects, mode }) => exists(`${objects}/${loosePath(type, checksum, mode)}`));
+  }
+
+  /** Returns the header of a content object that the repository or a parent has. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
+  readHeader(checksum: Checksum): { header: FileHeader } {
+    const { present, mode, disableXattrs } = this.#target;
+    const found = present.find(({ objects, mode: theirs }) => exists(`${objects}/${loosePath('file', checksum, theirs)}`)) ?? {
+      objects: this.#target.destination,
+      mode,
+    };
+    return readStoredFile({ mode: found.mode, disableXattrs }, `${found.objects}/${loosePath('file', checksum, found.mode)}`, checksum);
   }
 
   /** Writes a metadata object unless it is there. */

@@ -335,7 +335,6 @@ function writerSetup(repo: Repo, staging: string): WriterSetup {
   const present = [{ objects, mode: repo.mode }];
   for (let parent = repo.parent; parent !== undefined; parent = parent.parent) present.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
   return {
-    repoPath: repo.path,
     space: measureFreeBlocks(repo.path, settings.minFreeSpace),
     target: {
       mode: repo.mode,
