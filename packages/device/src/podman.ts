@@ -2,7 +2,7 @@
  * What podman says about its storage, images and containers on this machine.
  */
 import { execFile } from 'node:child_process';
-import { isRecord, parseJson } from '@cambium/base';
+import { isKnownError, isRecord, parseJson } from '@cambium/base';
 import { deviceError } from './errors.ts';
 
 export interface Container {
@@ -51,30 +51,39 @@ export async function listContainers(options: PodmanOptions, signal?: AbortSigna
     id: String(container.Id ?? ''),
     name: Array.isArray(container.Names) ? String(container.Names[0] ?? '') : '',
     imageId: String(container.ImageID ?? ''),
+    // Made by buildah or another tool on the same storage: podman knows their image and nothing else.
+    isForeign: container.State === 'storage',
   }));
-  const sources = await mountSources(options, containers, signal);
-  return containers.map((container) => ({ ...container, sources: sources.get(container.id) ?? [] }));
+  const own = containers.filter(({ isForeign }) => !isForeign).map(({ id }) => id);
+  const sources = await mountSources(options, own, signal);
+  return containers.map(({ id, name, imageId }) => ({ id, name, imageId, sources: sources.get(id) ?? [] }));
 }
 
-async function mountSources(options: PodmanOptions, containers: readonly { id: string }[], signal: AbortSignal | undefined): Promise<Map<string, string[]>> {
+/** Asks for all at once, and for each alone where that fails: of a container whose image store is gone podman tells nothing. */
+async function mountSources(options: PodmanOptions, ids: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, string[]>> {
   const sources = new Map<string, string[]>();
-  if (containers.length === 0) return sources;
-  // Containers of other tools have no inspection, and one may have gone meanwhile: podman then fails, but tells of the others.
-  const args = ['container', 'inspect', '--format', '{{json .Id}} {{json .Mounts}}', ...containers.map(({ id }) => id)];
-  for (const line of (await runPodman(options, args, signal, true)).split('\n')) {
-    const [, id, json] = /^"([0-9a-f]+)" (\[.*\])$/.exec(line) ?? [];
-    if (id === undefined || json === undefined) continue;
-    const mounts = parseJson(json, 'the mounts of a container');
-    if (Array.isArray(mounts))
-      sources.set(
-        id,
-        mounts.flatMap((mount) => (isRecord(mount) && typeof mount.Source === 'string' ? [mount.Source] : [])),
-      );
+  if (ids.length === 0) return sources;
+  let text: string;
+  try {
+    // One may have gone meanwhile: podman then fails, and tells of the others all the same.
+    text = await runPodman(options, ['container', 'inspect', ...ids], signal, /no such container/);
+  } catch (error) {
+    if (!isKnownError(error, 'DEVICE_PODMAN_FAILED')) throw error;
+    if (ids.length > 1) for (const id of ids) for (const [key, value] of await mountSources(options, [id], signal)) sources.set(key, value);
+    return sources;
+  }
+  const inspected = parseJson(text, 'the containers that podman inspected');
+  for (const container of Array.isArray(inspected) ? inspected.filter(isRecord) : []) {
+    const mounts = Array.isArray(container.Mounts) ? container.Mounts.filter(isRecord) : [];
+    sources.set(
+      String(container.Id),
+      mounts.flatMap(({ Source }) => (typeof Source === 'string' ? [Source] : [])),
+    );
   }
   return sources;
 }
 
-function runPodman(options: PodmanOptions, args: readonly string[], signal: AbortSignal | undefined, mayFail = false): Promise<string> {
+function runPodman(options: PodmanOptions, args: readonly string[], signal: AbortSignal | undefined, tolerated?: RegExp): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const verb = args.slice(0, args[0] === 'container' ? 2 : 1).join(' ');
   execFile(
@@ -83,7 +92,7 @@ function runPodman(options: PodmanOptions, args: readonly string[], signal: Abor
     { env: options.environment, maxBuffer: 64 * 1024 * 1024, ...(signal === undefined ? {} : { signal }) },
     (error, stdout, stderr) => {
       if (signal?.aborted === true) reject(signal.reason);
-      else if (error === null || (mayFail && typeof error.code === 'number')) resolve(stdout);
+      else if (error === null || (typeof error.code === 'number' && tolerated?.test(stderr) === true)) resolve(stdout);
       else if (error.code === 'ENOENT') {
         reject(
           deviceError('DEVICE_PODMAN_MISSING', `Cannot run podman ${verb}: podman is not installed`, {
