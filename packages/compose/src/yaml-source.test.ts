@@ -67,7 +67,7 @@ test('!reset and !override are recorded where they act, also through aliases and
     ['services', 'u', 'l', 1],
     ['services', 'u', 'e'],
   ]);
-  assert.deepEqual((document?.value as { services: unknown }).services, { w: { image: 'x' }, v: { image: 'x' }, u: { l: [1, 3] } });
+  assert.deepEqual((document as { value: { services: unknown } }).value.services, { w: { image: 'x' }, v: { image: 'x' }, u: { l: [1, 3] } });
 });
 
 test('several documents, positions', () => {
