@@ -43,10 +43,8 @@ export interface ImportedLayer {
  */
 export async function importLayer(transaction: Transaction, input: LayerInput, signal?: AbortSignal): Promise<ImportedLayer> {
   const content = transaction.content();
-  const whiteout = content.add(WHITEOUT_HEADER, NOTHING);
-  const flushed = content.flush();
-  const tree = new LayerTree(transaction, input.diffId, await whiteout);
-  await flushed;
+  const [whiteout] = await Promise.all([content.add(WHITEOUT_HEADER, NOTHING), content.flush()]);
+  const tree = new LayerTree(transaction, input.diffId, whiteout);
   const receiver = new EntryReceiver(transaction, content, tree, input.diffId);
   const limitBytes = input.limitBytes ?? MAX_LAYER_BYTES;
   const parser = new TarParser(receiver, { maxTotalBytes: limitBytes });

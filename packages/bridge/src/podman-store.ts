@@ -67,8 +67,8 @@ export async function writePodmanStore(transaction: Transaction, images: readonl
   put(layerRecords, 'layers.lock', FILE, NOTHING);
   put(imageRecords, 'images.json', FILE, text(stableJson(records.map(imageJson))));
   put(imageRecords, 'images.lock', FILE, NOTHING);
-  await content.flush();
-  await Promise.all(pending);
+  // Together: a promise that is waited for only later would end the process when it fails first.
+  await Promise.all([content.flush(), ...pending]);
   for (const { id, root } of roots) overlay.ensureDirectory(id).setDirectory('diff', MutableTree.of(transaction.repo, root));
   return store.write(transaction);
 }

@@ -2,9 +2,9 @@
  * The tree of an app commit: image store, compose file, the app's own files.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { systemError } from '@cambium/base';
+import { type Checksum, systemError } from '@cambium/base';
 import { type ContentWriter, type FileHeader, MutableTree, type Transaction, type TreeRoot } from '@cambium/ostree';
-import { S_IFDIR, S_IFLNK, S_IFREG } from '@cambium/tree';
+import { S_IFDIR, S_IFLNK, S_IFREG, treeError } from '@cambium/tree';
 import { composeError } from './errors.ts';
 import type { ProjectFile } from './project-files.ts';
 
@@ -39,19 +39,28 @@ export async function writeAppTree(transaction: Transaction, tree: AppTree): Pro
     // The pinned file stands in the place of the one that was read.
     if (file.path === PACKED_COMPOSE_NAME) continue;
     if (file.kind === 'directory') directoryAt(root, meta, path);
-    else if (file.kind === 'symlink') pending.push(put(path, { ...LINK, target: file.target ?? '' }, NOTHING));
-    else pending.push(copyFile(content, file).then((checksum) => place(root, meta, path, checksum)));
+    else if (file.kind === 'symlink') pending.push(handled(put(path, { ...LINK, target: file.target ?? '' }, NOTHING)));
+    else {
+      const { checksum } = await copyFile(content, file);
+      pending.push(handled(checksum.then((found) => place(root, meta, path, found))));
+    }
     await content.ready();
   }
   pending.push(put(`${tree.app}/${PACKED_COMPOSE_NAME}`, FILE, new TextEncoder().encode(tree.composeText)));
   pending.push(put('precompose.json', FILE, new TextEncoder().encode(tree.description)));
-  await content.flush();
-  await Promise.all(pending);
+  await Promise.all([content.flush(), ...pending]);
   root.setDirectory('storage', MutableTree.of(transaction.repo, tree.store));
   return root.write(transaction);
 }
 
-async function copyFile(content: ContentWriter, file: ProjectFile): ReturnType<ContentWriter['add']> {
+/** Waited for later; until then a failure must not count as unhandled. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/** Hands a file's content on; it is closed when the call is over, the checksum comes later. */
+async function copyFile(content: ContentWriter, file: ProjectFile): Promise<{ checksum: Promise<Checksum> }> {
   const header = (file.mode & 0o111) === 0 ? FILE : PROGRAM;
   let descriptor: number;
   try {
@@ -60,16 +69,31 @@ async function copyFile(content: ContentWriter, file: ProjectFile): ReturnType<C
     throw systemError(error, `Cannot read "${file.source}"`) ?? composeError('COMPOSE_FILE_MISSING', `Cannot read "${file.source}"`, { cause: error });
   }
   try {
-    const stream = content.begin(header, file.sizeBytes);
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    if (file.sizeBytes < CHUNK_BYTES) {
+      let size = 0;
+      for (let got = -1; got !== 0 && size < CHUNK_BYTES; size += got) got = readSync(descriptor, chunk, size, CHUNK_BYTES - size, null);
+      if (size !== file.sizeBytes) throw changed(file);
+      return { checksum: content.add(header, chunk.subarray(0, size)) };
+    }
+    const stream = content.begin(header, file.sizeBytes);
+    let left = file.sizeBytes;
     for (let size = readSync(descriptor, chunk); size > 0; size = readSync(descriptor, chunk)) {
+      left -= size;
+      if (left < 0) break;
       stream.write(chunk.subarray(0, size));
       await content.ready();
     }
-    return await stream.end();
+    if (left === 0) return { checksum: stream.end() };
+    stream.abort();
+    throw changed(file);
   } finally {
     closeSync(descriptor);
   }
+}
+
+function changed(file: ProjectFile): Error {
+  return treeError('TREE_FILE_CHANGED', `Cannot pack "${file.source}": it changed while it was read`, { retryable: true });
 }
 
 function place(root: MutableTree, meta: MutableTree['meta'], path: string, checksum: Awaited<ReturnType<ContentWriter['add']>>): void {

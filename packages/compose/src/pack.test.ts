@@ -313,6 +313,22 @@ function count(text: string, what: RegExp): number {
   return text.match(what)?.length ?? 0;
 }
 
+test('an app of thousands of files, large and small', { skip: needsPeer('ostree') }, async (t) => {
+  const web = await shopImage(t, 'web');
+  const large = noise('large', 900_000);
+  const many = Object.fromEntries(Array.from({ length: 2500 }, (_, i) => [`data/${i % 50}/f${i}`, `file ${i}`]));
+  const project = makeProject(t, [NAME], { ...many, 'data/large': large, 'data/exact': noise('exact', 256 * 1024), 'data/empty': '' });
+  const compose = join(project, 'docker-compose.yml');
+  writeFileSync(compose, `${readFileSync(compose, 'utf8')}    volumes: ["./data:/data"]\n`);
+  const repo = join(scratch(t), 'repo');
+  const result = await pack(project, repo, { imageSources: new Map([[NAME, web.reference]]) });
+  await fsck(repo);
+  const out = join(scratch(t), 'out');
+  await output('ostree', [`--repo=${repo}`, 'checkout', '--user-mode', '--subpath=/shop', result.commit as string, out]);
+  await output('diff', ['-r', join(project, 'data'), join(out, 'data')]);
+  assert.equal((await output('find', [join(out, 'data'), '-type', 'f'])).split('\n').length, 2503);
+});
+
 test('what is left out of an image is said, and recorded in the commit', { skip: needsPeer('ostree') }, async (t) => {
   const layout = await buildImageLayout(join(scratch(t), 'image'), {
     images: [{ layers: [{ entries: [{ path: 'run/' }, { path: 'run/pipe', kind: 'fifo' }, { path: 'big', content: noise('x', 1000) }] }] }],

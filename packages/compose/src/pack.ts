@@ -5,7 +5,7 @@
  * refers to, `/precompose.json` (also the commit's body). Format: `docs/formats/app-commit.md`.
  */
 import { basename } from 'node:path/posix';
-import { type Checksum, isKnownError, stableJson } from '@cambium/base';
+import { type Checksum, isKnownError, stableJson, systemError } from '@cambium/base';
 import { type AppImage, appImagesMetadata, appImagesOf, type StoredImage, writePodmanStore } from '@cambium/bridge';
 import { Variant } from '@cambium/gvariant';
 import { createRegistryClient, printPlatform, type RegistryClientOptions, type WantedPlatform } from '@cambium/oci';
@@ -139,7 +139,9 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
       const composeText = pinnedCompose(project, options.project.stdin, pins, (message) => on({ type: 'warning', message }));
       const repo = existing ?? (await Repo.init(options.repoPath, { mode: 'archive' }));
       if (existing === undefined) on({ type: 'repo-created', path: options.repoPath });
-      return await writeApp(repo, options, plan, images, { files, composeText }, on);
+      return await writeApp(repo, options, plan, images, { files, composeText }, on).catch((error: unknown) => {
+        throw systemError(error, `Cannot write to repository "${repo.path}"`) ?? error;
+      });
     } finally {
       await closeImages(images);
     }
