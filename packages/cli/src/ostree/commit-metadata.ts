@@ -39,5 +39,6 @@ function stringEntry(text: string): [string, Variant] {
 function splitPair(text: string): [key: string, value: string] {
   const equals = text.indexOf('=');
   if (equals < 0) throw new OstreeFailure(`Missing '=' in KEY=VALUE metadata '${text}'`);
+  if (equals === 0) throw new OstreeFailure('Empty metadata key');
   return [text.slice(0, equals), text.slice(equals + 1)];
 }
