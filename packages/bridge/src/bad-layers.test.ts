@@ -131,6 +131,16 @@ test('owners beyond 32 bits are refused, and the repository stays whole', { skip
   await output('ostree', [`--repo=${repo.path}`, 'fsck', '--quiet']);
 });
 
+test('what a kind of repository cannot hold is refused by name', async (t) => {
+  const repo = await newRepo(t, 'bare-user-only');
+  for (const size of [1, 600_000]) {
+    const input = layerOf(
+      tarBytes([...GOOD, { path: 'bin/' }, { path: 'bin/su', content: Buffer.alloc(size, 'su'), mode: 0o4755 }, { path: 'z', content: 'z' }]),
+    );
+    await refused(repo, input, 'BRIDGE_LAYER_ENTRY_REFUSED', /"bin\/su".*bare-user-only/);
+  }
+});
+
 test('a hole of gigabytes in a small archive takes no memory', async (t) => {
   const repo = await newRepo(t);
   const size = 256 * 2 ** 20;

@@ -250,11 +250,23 @@ class EntryReceiver {
   #inPieces(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {
     // Begun with the first bytes: entries that wait behind a hole must not hold a file each.
     let begun: ContentStream | undefined;
-    const stream = (): ContentStream => {
-      begun ??= this.#content.begin(header, size);
-      return begun;
+    let refused = false;
+    const withStream = (use: (stream: ContentStream) => void): void => {
+      if (refused) return;
+      try {
+        begun ??= this.#content.begin(header, size);
+      } catch (error) {
+        refused = true;
+        reject(error);
+        return;
+      }
+      use(begun);
     };
-    return { data: (chunk) => stream().write(chunk), end: () => stream().end().then(resolve, reject), abort: () => begun?.abort() };
+    return {
+      data: (chunk) => withStream((stream) => stream.write(chunk)),
+      end: () => withStream((stream) => void stream.end().then(resolve, reject)),
+      abort: () => begun?.abort(),
+    };
   }
 
   #whole(header: FileHeader, size: number, resolve: (checksum: Checksum) => void, reject: (error: unknown) => void): EntryBody {

@@ -3,7 +3,7 @@
  */
 
 import type { TarEntry } from '@cambium/archive';
-import { type Checksum, compareUtf8 } from '@cambium/base';
+import { type Checksum, compareUtf8, isKnownError } from '@cambium/base';
 import type { Transaction, TreeRoot } from '@cambium/ostree';
 import { parseEntryPath, parseWhiteout, quoteBytes, S_IFDIR } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
@@ -150,10 +150,22 @@ export class LayerTree {
     const dirs = [];
     for (const [name, child] of directory.dirs) dirs.push({ name, ...(await this.#write(child, `${path}${name}/`, implied, found)) });
     const files = [];
-    for (const [name, checksum] of directory.files) files.push({ name, checksum: typeof checksum === 'string' ? checksum : await checksum });
+    for (const [name, checksum] of directory.files) {
+      files.push({ name, checksum: typeof checksum === 'string' ? checksum : await checksum.catch((error: unknown) => this.#refuse(error, path + name)) });
+    }
     for (const [name, target] of directory.links ?? []) found.links.push({ path: path + name, target });
     for (const [name, kind] of directory.skipped ?? []) found.skipped.push({ path: path + name, kind });
     return { tree: this.#transaction.writeDirTree({ files: files.sort(byName), dirs: dirs.sort(byName) }), meta: directory.meta ?? implied };
+  }
+
+  /** Some kinds of repository hold fewer kinds of files: `bare-user-only` no setuid bits. */
+  #refuse(cause: unknown, entry: string): never {
+    if (!isKnownError(cause, 'OSTREE_FILE_UNSUPPORTED')) throw cause;
+    throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${entry}" of layer ${this.#layer}: ${cause.message}`, {
+      cause,
+      hint: 'A repository of mode archive holds every file',
+      data: { layer: this.#layer, entry },
+    });
   }
 
   #nameOf(path: readonly string[]): string {
