@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { defer, killAtPoints, killTimes, needsRoot, type RunResult } from '@cambium/testkit';
+import { defer, killAtPoints, killTimes, needsPeer, needsRoot, type PodmanEnvironment, type RunResult } from '@cambium/testkit';
 import { deviceState, isRootless, storageConf } from './commands/device-places.ts';
 import type { Environment } from './environment.ts';
 import { BUSYBOX, CAMBIUM, makeShop, needsMounting, TOOL, WEB } from './packed-apps.test.ts';
@@ -26,6 +26,14 @@ test('apps and settings are where podman looks for them', () => {
   assert.deepEqual(places(0, { CONTAINERS_STORAGE_CONF: 'x.conf', CAMBIUM_STATE: 'state' }), ['/work/x.conf', '/work/state', '']);
   assert.equal(isRootless(environmentOf(0, {})), false);
 });
+
+/** Writes settings that leave podman's own places as they are by default. */
+function plainContainersConf(environment: PodmanEnvironment): string {
+  const path = join(environment.directory, 'plain-containers.conf');
+  const lines = readFileSync(environment.containersConf, 'utf8').split('\n');
+  writeFileSync(path, lines.filter((line) => !/^(?:static_dir|tmp_dir|volume_path) /.test(line)).join('\n'));
+  return path;
+}
 
 test('any storage.conf that podman reads keeps its other settings, its comments, mode and owner', { skip: needsMounting(false) }, async (t) => {
   const shop = await makeShop(t, { rootless: false });
@@ -79,21 +87,14 @@ test('any storage.conf that podman reads keeps its other settings, its comments,
 
 test('root without a storage.conf: mount makes the one of the system, unmount removes it', { skip: needsMounting(false) || needsRoot() }, async (t) => {
   const shop = await makeShop(t, { rootless: false });
-  const { directory, env } = shop.environment;
+  const { directory } = shop.environment;
   const repo = join(directory, 'repo');
   await shop.pack(repo);
   // A machine of its own as far as podman and cambium are concerned: /etc/containers, /var/lib and /run are the test's.
   for (const name of ['etc-containers', 'var-lib']) mkdirSync(join(directory, name));
   cpSync(join(shop.environment.home, '.config/containers/policy.json'), join(directory, 'etc-containers/policy.json'));
   const enter = `set -e; mkdir -p /etc/containers; mount --bind '${directory}/etc-containers' /etc/containers; mount --bind '${directory}/var-lib' /var/lib; mount -t tmpfs tmpfs /run; exec "$@"`;
-  const containersConf = join(directory, 'system-containers.conf');
-  writeFileSync(
-    containersConf,
-    readFileSync(env.CONTAINERS_CONF ?? '', 'utf8')
-      .split('\n')
-      .filter((line) => !/^(static_dir|volume_path)/.test(line))
-      .join('\n'),
-  );
+  const containersConf = plainContainersConf(shop.environment);
   const here = (...args: string[]): Promise<RunResult> =>
     shop.environment.run('unshare', ['--mount', 'env', '-u', 'CONTAINERS_STORAGE_CONF', 'sh', '-c', enter, 'sh', ...args], {
       env: { CONTAINERS_CONF: containersConf, NODE_V8_COVERAGE: '' },
@@ -119,8 +120,12 @@ test('a user who never used podman gets storage that can use image stores', { sk
   const repo = join(environment.directory, 'repo');
   await shop.pack(repo);
   rmSync(environment.storageConf);
+  const containersConf = plainContainersConf(environment);
+  environment.own(containersConf);
   const here = (...args: string[]): Promise<RunResult> =>
-    environment.run('env', ['-u', 'CONTAINERS_STORAGE_CONF', '-u', 'CAMBIUM_STATE', ...args], { env: { NODE_V8_COVERAGE: '' } });
+    environment.run('env', ['-u', 'CONTAINERS_STORAGE_CONF', '-u', 'CAMBIUM_STATE', ...args], {
+      env: { CONTAINERS_CONF: containersConf, NODE_V8_COVERAGE: '' },
+    });
   defer(t, async () => {
     // What is mounted at this moment goes with the rest, when the environment stops.
     await environment.run('podman', ['unshare', 'rm', '-rf', join(environment.home, '.local')], { accept: 'any' });
@@ -210,4 +215,23 @@ test('a mount that is killed anywhere leaves podman working, and the next one fi
   await shop.cambium(['unmount', 'shop']);
   await shop.cambium(['clean']);
   assert.equal((await environment.run('ls', [join(shop.state, 'checkouts')])).stdout, '');
+});
+
+test('clean --repo says what it frees, frees it, and the next pack fetches only what went', { skip: needsMounting(false) }, async (t) => {
+  const shop = await makeShop(t, { rootless: false });
+  const repo = join(shop.environment.directory, 'repo');
+  await shop.pack(repo);
+  await shop.setVersion(2);
+  const commit = await shop.pack(repo);
+  const dry = JSON.parse((await shop.cambium(['clean', '--repo', repo, '--dry-run', '--json'])).stdout) as Record<string, unknown>;
+  assert.equal(dry.dryRun, true);
+  assert.equal((dry.refs as string[]).length, 2, 'the first image and its upper layer');
+  const cleaned = await shop.cambium(['clean', '--repo', repo]);
+  assert.deepEqual(cleaned.stdout.trim().split('\n'), dry.refs);
+  assert.match(cleaned.stderr, new RegExp(`^Frees .* in ${dry.objects} objects; 2 layers and images are not needed any more\n$`));
+  const again = JSON.parse((await shop.cambium(['clean', '--repo', repo, '--json'])).stdout) as Record<string, unknown>;
+  assert.deepEqual(again, { dryRun: false, refs: [], commits: 0, objects: 0, freedBytes: 0 });
+  if (needsPeer('ostree') === false) await shop.environment.run('ostree', ['fsck', `--repo=${repo}`]);
+  assert.equal(await shop.pack(repo), commit);
+  assert.equal((await shop.mount(repo, 'apps/shop')).commit, commit);
 });
