@@ -11,9 +11,12 @@ import {
   type CleanUp,
   defer,
   faultyRegistry,
+  firstReason,
   hostArchitecture,
   needsPeer,
+  needsPodman,
   output,
+  podmanEnvironment,
   pushLayout,
   run,
   scratch,
@@ -146,6 +149,30 @@ test('one reference for two platforms: each service finds its own image', { skip
   const names = images.flatMap((image) => image.names).sort();
   // An additional store with one name twice is refused by engines as a whole.
   assert.deepEqual(names, [NAME, `${NAME.slice(0, -2)}@${arm}`].sort());
+});
+
+test('…and podman finds both in the store, by what the compose file says', {
+  skip: firstReason(needsPeer('ostree'), needsPodman({ rootless: false })),
+}, async (t) => {
+  const platforms = ['amd64', 'arm64'];
+  const layout = await buildImageLayout(join(scratch(t), 'both'), {
+    images: platforms.map((architecture) => ({ layers: shopLayers(architecture), platform: { os: 'linux', architecture } })),
+  });
+  const project = makeProject(t, []);
+  writeFileSync(
+    join(project, 'docker-compose.yml'),
+    `services:\n${platforms.map((arch) => `  ${arch}:\n    image: ${NAME}\n    platform: linux/${arch}\n`).join('')}`,
+  );
+  const repo = join(scratch(t), 'repo');
+  const result = await pack(project, repo, { imageSources: new Map([[NAME, layout.reference]]) });
+  const podman = await podmanEnvironment({ rootless: false });
+  defer(t, () => podman.stop());
+  const storage = join(podman.directory, 'app');
+  await output('ostree', [`--repo=${repo}`, 'checkout', '--subpath=/storage', result.commit as string, storage]);
+  podman.setImageStores([storage]);
+  const found = [];
+  for (const { pinned } of result.images) found.push(await podman.podman('image', 'inspect', '--format', '{{.Architecture}} {{.ID}}', pinned));
+  assert.deepEqual(found.sort(), platforms.map((arch, i) => `${arch} ${layout.images[i]?.config.slice(7)}`).sort());
 });
 
 test('the same inputs give the same commit: any order, any number of threads, modes, umask, owner', { skip: needsPeer('ostree') }, async (t) => {
