@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findUnusedRefs, LAYER_REF_PREFIX } from '@cambium/bridge';
+import { findUnusedRefs, IMAGE_REF_PREFIX, LAYER_REF_PREFIX } from '@cambium/bridge';
 import { prune, Repo } from '@cambium/ostree';
 import {
   type BuiltLayout,
@@ -154,7 +154,8 @@ test('what is dropped between plan and lock is fetched after all', { skip: NEEDS
     assert.ok(dropped > 0);
     assert.equal(again.commit, first.commit);
     assert.deepEqual(findUnusedRefs(repo), []);
-    assert.equal([...repo.refs.list(LAYER_REF_PREFIX)].length, 3);
+    assert.equal(repo.refs.list(LAYER_REF_PREFIX).size, 3);
+    assert.equal(repo.refs.list(IMAGE_REF_PREFIX).size, 1);
   }
   await fsck(path);
 });
