@@ -84,6 +84,12 @@ export class TaskRunner {
     }
   }
 
+  /** Drops the streams that have not ended: each holds a file open. */
+  close(): void {
+    for (const stream of this.#streams.values()) stream.abort();
+    this.#streams.clear();
+  }
+
   #memory({ buffer, memory }: BufferUse): SharedArrayBuffer {
     const known = memory ?? this.#buffers.get(buffer);
     if (known === undefined) throw new Error(`No shared buffer ${buffer}`);

@@ -22,6 +22,7 @@ export class ContentWorkers {
   #pool: Pool<ContentTask, ContentReply> | undefined;
   #inline: TaskRunner | undefined;
   #spent = 0;
+  #closed = false;
 
   constructor(setup: WriterSetup, lanes: number) {
     this.#setup = setup;
@@ -69,17 +70,26 @@ export class ContentWorkers {
     }
   }
 
+  /** Ends all work. What is asked for later fails: the staging directory may be another transaction's by then. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#inline?.close();
     await this.#pool?.close();
     this.#pool = undefined;
   }
 
+  #mustBeOpen(): void {
+    if (this.#closed) throw new TypeError('The transaction has ended');
+  }
+
   #inlineRunner(): TaskRunner {
+    this.#mustBeOpen();
     this.#inline ??= new TaskRunner(this.#setup, 0);
     return this.#inline;
   }
 
   #started(): Pool<ContentTask, ContentReply> {
+    this.#mustBeOpen();
     if (this.#pool !== undefined) return this.#pool;
     const url = new URL('./content-worker.js', import.meta.url);
     const pool = createPool<ContentTask, ContentReply>({ url, size: this.lanes, workerData: this.#setup, resourceLimits: HEAP_LIMITS });

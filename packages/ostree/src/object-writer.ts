@@ -149,30 +149,31 @@ export class ObjectWriter {
       writeAll(fd, [bytes]);
       storedBytes += bytes.byteLength;
     };
+    const drop = (): void => {
+      closeSync(fd);
+      rmSync(temporary, { force: true });
+    };
     const deflate = mode === 'archive' ? new SegmentedDeflate(zlibLevel, put) : undefined;
-    if (deflate !== undefined) put(encodeFilezHeader(header, sizeBytes));
+    if (deflate !== undefined) {
+      try {
+        guarded(() => put(encodeFilezHeader(header, sizeBytes)));
+      } catch (error) {
+        drop();
+        throw error;
+      }
+    }
     return {
       write: (chunk) => guarded(() => (deflate === undefined ? put(chunk) : deflate.write(chunk))),
       finish: (checksum) =>
         guarded(() => {
-          try {
-            if (this.has('file', checksum)) {
-              rmSync(temporary, { force: true });
-              return { checksum, written: false, storedBytes: 0 };
-            }
-            deflate?.end();
-            this.#finishContent(fd, header);
-            if (this.#target.syncEach) fsyncSync(fd);
-            this.#place(temporary, 'file', checksum);
-            return { checksum, written: true, storedBytes };
-          } finally {
-            closeSync(fd);
-          }
+          if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
+          deflate?.end();
+          this.#finishContent(fd, header);
+          if (this.#target.syncEach) fsyncSync(fd);
+          this.#place(temporary, 'file', checksum);
+          return { checksum, written: true, storedBytes };
         }),
-      drop: () => {
-        closeSync(fd);
-        rmSync(temporary, { force: true });
-      },
+      drop,
     };
   }
 
@@ -351,7 +352,9 @@ class KeptStream implements ObjectStream {
 
 interface Spill {
   write(chunk: Uint8Array): void;
+  /** Gives the object its name; {@link drop} comes after. */
   finish(checksum: Checksum): WrittenObject;
+  /** Closes, and removes what has not been given a name. */
   drop(): void;
 }
 
@@ -369,19 +372,27 @@ class SpilledStream implements ObjectStream {
   }
 
   write(chunk: Uint8Array): void {
+    if (this.#done) throw new TypeError('Content stream has ended');
     this.#seen += chunk.byteLength;
-    if (this.#seen > this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
-    this.#hash.update(chunk);
-    this.#spill.write(chunk);
+    try {
+      if (this.#seen > this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
+      this.#hash.update(chunk);
+      this.#spill.write(chunk);
+    } catch (error) {
+      // With a gap in the file the checksum of what came must never become its name.
+      this.abort();
+      throw error;
+    }
   }
 
   end(): WrittenObject {
-    if (this.#seen !== this.#sizeBytes) {
+    if (this.#done) throw new TypeError('Content stream has ended');
+    try {
+      if (this.#seen !== this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
+      return this.#spill.finish(this.#hash.digest('hex') as Checksum);
+    } finally {
       this.abort();
-      throw wrongSize(this.#sizeBytes, this.#seen);
     }
-    this.#done = true;
-    return this.#spill.finish(this.#hash.digest('hex') as Checksum);
   }
 
   abort(): void {

@@ -24,6 +24,8 @@ export class RepoLocks {
   #fd: number | undefined;
   #shared = 0;
   #exclusive = 0;
+  /** A request is polling for the descriptor's lock: it must stay open, whatever is released meanwhile. */
+  #waiting = false;
   /** Requests of one Repo go one after the other: the descriptor has one lock. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -46,6 +48,7 @@ export class RepoLocks {
     if (held === undefined || (held === 'shared' && kind === 'exclusive')) {
       this.#fd ??= openSync(join(this.#path, '.lock'), constants.O_RDWR | constants.O_CREAT, 0o660);
       const { lockTimeoutSecs } = this.#settings;
+      this.#waiting = true;
       try {
         await acquireOfdLock(this.#fd, kind, {
           what: `repository "${this.#path}"`,
@@ -53,6 +56,7 @@ export class RepoLocks {
           timeoutMs: lockTimeoutSecs < 0 ? undefined : lockTimeoutSecs * 1000,
         });
       } catch (cause) {
+        this.#waiting = false;
         this.#settle();
         if (!isKnownError(cause, 'SYSTEM_LOCK_TIMEOUT')) throw cause;
         throw ostreeError('OSTREE_LOCK_TIMEOUT', `Locking repository "${this.#path}" ${kind} failed: another process holds it`, {
@@ -61,6 +65,7 @@ export class RepoLocks {
           hint: 'Wait until the other command has ended; core.lock-timeout-secs in the config says how long to try',
         });
       }
+      this.#waiting = false;
     }
     if (kind === 'shared') this.#shared++;
     else this.#exclusive++;
@@ -77,6 +82,10 @@ export class RepoLocks {
     if (this.#fd === undefined) return;
     const held = this.#held();
     if (held === undefined) {
+      if (this.#waiting) {
+        ofdLock(this.#fd, 'unlock', { wait: false });
+        return;
+      }
       closeSync(this.#fd);
       this.#fd = undefined;
     } else if (held === 'shared') ofdLock(this.#fd, 'shared', { wait: false });

@@ -2,11 +2,11 @@
  * The directory in which a transaction gathers its objects: `tmp/staging-BOOTID-XXXXXX`, locked by a file beside it.
  *
  * A directory that nobody holds and that was made since the machine started is taken over with what is in it: the
- * objects of an interrupted transaction need not be written again. After a restart nobody knows what reached the disk.
+ * objects of an interrupted transaction, but for its commits, need not be written again. After a restart nobody knows what reached the disk.
  * Source: libostree `_ostree_repo_allocate_tmpdir` behaviour.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, type Stats, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '@cambium/base';
 import { ofdLock } from '@cambium/system';
@@ -36,7 +36,7 @@ export function openStaging(tmp: string, bootId: string): Staging {
     const staging = tryHold(join(tmp, name));
     if (staging === undefined) continue;
     if (statSync(staging.path, { throwIfNoEntry: false })?.isDirectory() === true) {
-      removeTemporaries(staging.path);
+      removeUnfinished(staging.path);
       return staging;
     }
     staging.release();
@@ -69,7 +69,7 @@ export function cleanTmp(tmp: string, bootId: string, expirySecs: number): void 
         if (!existsSync(path.slice(0, -LOCK_SUFFIX.length))) tryHold(path.slice(0, -LOCK_SUFFIX.length), false)?.remove();
       } else if (!name.startsWith(`${PREFIX}${bootId}-`)) tryHold(path)?.remove();
     } else if (name !== 'cache') {
-      const stat = statSync(path, { throwIfNoEntry: false });
+      const stat = lstatSync(path, { throwIfNoEntry: false });
       if (stat !== undefined && Date.now() - stat.mtimeMs > expirySecs * 1000) rmSync(path, { recursive: true, force: true });
     }
   }
@@ -111,7 +111,16 @@ function isSameFile(a: Stats, b: Stats | undefined): boolean {
   return b !== undefined && a.ino === b.ino && a.dev === b.dev;
 }
 
-/** Finished objects lie in two-character directories, half-written ones in others. */
-function removeTemporaries(path: string): void {
-  for (const name of readdirSync(path)) if (!/^[0-9a-f]{2}$/.test(name)) rmSync(join(path, name), { recursive: true, force: true });
+/**
+ * Removes what must not be taken over. Half-written files lie beside the two-character directories. Commits and their
+ * detached metadata go too: nobody vouches for them any more. What they reach may have been pruned since, a signature
+ * may have been replaced, and their transaction may have ended because they were refused.
+ */
+function removeUnfinished(path: string): void {
+  for (const name of readdirSync(path)) {
+    const inner = join(path, name);
+    if (!/^[0-9a-f]{2}$/.test(name)) rmSync(inner, { recursive: true, force: true });
+    else
+      for (const object of readdirSync(inner)) if (!/\.(?:filez?|dirtree|dirmeta)$/.test(object)) rmSync(join(inner, object), { recursive: true, force: true });
+  }
 }

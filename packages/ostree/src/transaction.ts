@@ -193,6 +193,7 @@ export class Transaction {
 
   /** Sets a commit's detached metadata; it appears with the objects and replaces what was there. */
   setDetachedMetadata(checksum: Checksum, metadata: Metadata): void {
+    this.#mustBeOpen();
     const path = join(this.#staging.path, loosePath('commitmeta', checksum, this.repo.mode));
     mkdirSync(join(path, '..'), { recursive: true });
     writeFileDurably(path, encodeMetadata(metadata), { sync: false });
@@ -239,7 +240,7 @@ export class Transaction {
     }
   }
 
-  /** Ends without a trace that readers see; what is staged is kept for the next transaction. */
+  /** Ends without a trace that readers see; what is staged, but for commits, is kept for the next transaction. */
   async abort(): Promise<void> {
     if (this.#open) await this.#end();
   }
