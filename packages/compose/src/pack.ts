@@ -90,7 +90,7 @@ export interface PackResult {
   stats?: TransactionStats;
 }
 
-/** How much larger layers of real images are than their gzip: 2.2 to 3.1 for those of Debian. */
+/** How much larger layers are than their gzip, rounded up: 2.7 for the three Debian images of the benchmark. */
 export const BARE_EXPANSION = 3;
 
 /** Enough to keep a connection and two processors busy; more only adds memory. */
