@@ -60,7 +60,7 @@ export interface Shop {
   /** Makes version `n` of the web image and lets the next pack use it. */
   setVersion(n: number): Promise<BuiltLayout>;
   /** Makes an image of one layer. */
-  buildBase(): Promise<BuiltLayout>;
+  buildBase(more?: readonly TarEntrySpec[]): Promise<BuiltLayout>;
 }
 
 export interface MountJson {
@@ -118,8 +118,8 @@ export async function makeShop(t: CleanUp, options: { rootless: boolean; environ
       await own();
       return web;
     },
-    async buildBase() {
-      const layout = await buildImageLayout(join(directory, 'images/base'), { images: [{ layers: [{ entries: baseEntries() }] }] });
+    async buildBase(more = []) {
+      const layout = await buildImageLayout(join(directory, 'images/base'), { images: [{ layers: [{ entries: [...baseEntries(), ...more] }] }] });
       await own();
       return layout;
     },

@@ -7,6 +7,7 @@ export type DeviceErrorCode =
   | 'DEVICE_APP_UNKNOWN'
   | 'DEVICE_APP_IN_USE'
   | 'DEVICE_NAME_INVALID'
+  | 'DEVICE_IDS_UNMAPPED'
   | 'DEVICE_STATE_INVALID'
   | 'DEVICE_STORAGE_CONF_INVALID'
   | 'DEVICE_STORAGE_DRIVER'
@@ -21,6 +22,7 @@ export const deviceError: ErrorFactory<DeviceErrorCode> = defineErrors<DeviceErr
   DEVICE_APP_UNKNOWN: { kind: 'not-found', meaning: 'No app of this name is mounted.' },
   DEVICE_APP_IN_USE: { kind: 'busy', meaning: 'Containers still use the image store or the files of an app.' },
   DEVICE_NAME_INVALID: { kind: 'usage', meaning: 'A name for an app holds characters other than letters, digits, dot, dash and underscore, or is "storage".' },
+  DEVICE_IDS_UNMAPPED: { kind: 'environment', meaning: 'A file of an image belongs to a user or group that the user namespace does not have.' },
   DEVICE_STATE_INVALID: {
     kind: 'environment',
     meaning: 'The directory for mounted apps cannot be used: podman cannot list its path, or something else is in it.',

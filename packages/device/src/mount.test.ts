@@ -276,6 +276,20 @@ test('something else in the place of the link is an error, and is left alone', a
   assert.equal(existsSync(device.options.storageConf.path), false);
 });
 
+test('a link of somebody else is left alone, and is no app to unmount', async (t) => {
+  const device = await makeDevice(t);
+  const commit = await writeApp(device.repo);
+  device.state.create();
+  symlinkSync('/etc', device.state.appPath('shop'));
+  // What a name with ".." would lead to looks like one of ours.
+  symlinkSync(`../checkouts/shop@${commit}/shop`, join(device.state.path, 'other'));
+  await assert.rejects(mountApp({ ...device.options, ref: 'apps/shop' }), { code: 'DEVICE_STATE_INVALID' });
+  const podman = quietPodman(device);
+  for (const name of ['shop', '../other', '', '..']) await assert.rejects(unmountApp(name, { ...device.options, podman }), { code: 'DEVICE_APP_UNKNOWN' });
+  assert.equal(readlinkSync(device.state.appPath('shop')), '/etc');
+  assert.ok(lstatSync(join(device.state.path, 'other')).isSymbolicLink());
+});
+
 test('a state directory that cannot be made is an error that names it', async (t) => {
   const device = await makeDevice(t);
   await writeApp(device.repo);

@@ -53,7 +53,7 @@ export interface MountResult {
 /**
  * Either the app is mounted and podman works with it, or storage.conf is as it was.
  *
- * @throws DEVICE_NOT_AN_APP DEVICE_APP_MOUNTED DEVICE_NAME_INVALID DEVICE_STATE_INVALID DEVICE_STORAGE_CONF_INVALID DEVICE_STORAGE_DRIVER
+ * @throws DEVICE_NOT_AN_APP DEVICE_APP_MOUNTED DEVICE_NAME_INVALID DEVICE_IDS_UNMAPPED DEVICE_STATE_INVALID DEVICE_STORAGE_CONF_INVALID DEVICE_STORAGE_DRIVER
  *   DEVICE_STORE_REFUSED DEVICE_STORE_UNSEEN DEVICE_PODMAN_MISSING DEVICE_PODMAN_FAILED OSTREE_… SYSTEM_…
  */
 export async function mountApp(options: MountOptions): Promise<MountResult> {
@@ -70,6 +70,7 @@ export async function mountApp(options: MountOptions): Promise<MountResult> {
         hint: 'Use --overwrite to switch to the new version, or --override-name to have both',
       });
     }
+    state.requireFree(name);
     prepareStorageConf(storageConf);
     const isNew = !isWhole(target);
     if (isNew) {
@@ -118,10 +119,23 @@ async function checkOut(options: MountOptions, target: Checkout, { app }: AppCom
     syncDirectory(options.state.checkoutsPath);
   } catch (error) {
     removeTree(temporary);
-    throw systemError(error, `Cannot check out to "${target.path}"`) ?? error;
+    throw systemError(error, `Cannot check out to "${target.path}"`) ?? unmapped(error, target) ?? error;
   } finally {
     lock.release();
   }
+}
+
+/** In a user namespace the kernel knows only some owners; EINVAL is what it says of others. The error may come from a worker. */
+function unmapped(error: unknown, target: Checkout): Error | undefined {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'EINVAL' || !error.message.includes('chown')) return undefined;
+  return deviceError(
+    'DEVICE_IDS_UNMAPPED',
+    `Cannot mount "${target.name}": a file of its images belongs to a user or group outside of /etc/subuid and /etc/subgid`,
+    {
+      cause: error,
+      hint: 'Give yourself a larger range there and run podman system migrate, or mount with --user-mode',
+    },
+  );
 }
 
 /** Lists the store, and takes that back unless podman then sees its images. Returns whether the list changed. */

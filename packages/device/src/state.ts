@@ -109,17 +109,19 @@ export class DeviceState {
     return namesIn(this.appsPath).filter((name) => isAppName(name) && this.mounted(name) !== undefined);
   }
 
-  /** Points an app's link at a checkout: one rename, so that it always resolves. @throws DEVICE_STATE_INVALID */
+  /** Makes sure that nothing of somebody else is where an app's link goes. @throws DEVICE_STATE_INVALID */
+  requireFree(name: string): void {
+    const path = this.appPath(name);
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined || this.mounted(name) !== undefined) return;
+    throw deviceError('DEVICE_STATE_INVALID', `Cannot mount "${name}": "${path}" is in the way and was not made by cambium`);
+  }
+
+  /** Points an app's link at a checkout: one rename, so that it always resolves. */
   link(checkout: Checkout): void {
-    const path = this.appPath(checkout.name);
     const temporary = join(this.appsPath, `.${checkout.name}.new`);
     rmSync(temporary, { force: true });
     symlinkSync(`../checkouts/${checkout.name}@${checkout.commit}/${checkout.name}`, temporary);
-    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === false) {
-      rmSync(temporary);
-      throw deviceError('DEVICE_STATE_INVALID', `Cannot mount "${checkout.name}": "${path}" is in the way and was not made by cambium`);
-    }
-    renameSync(temporary, path);
+    renameSync(temporary, this.appPath(checkout.name));
     syncDirectory(this.appsPath);
   }
 
@@ -130,8 +132,17 @@ export class DeviceState {
 
 /** Returns whether a checkout has what keeps podman going; what else may be lost only hurts the app itself. */
 export function isWhole(checkout: Checkout): boolean {
-  const isFile = (name: string): boolean => lstatSync(join(checkout.store, name), { throwIfNoEntry: false })?.isFile() === true;
-  return STORE_FILES.every(isFile) && lstatSync(join(checkout.path, checkout.name), { throwIfNoEntry: false })?.isDirectory() === true;
+  return STORE_FILES.every((name) => isThere(join(checkout.store, name), 'isFile')) && isThere(join(checkout.path, checkout.name), 'isDirectory');
+}
+
+function isThere(path: string, kind: 'isFile' | 'isDirectory'): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.[kind]() === true;
+  } catch (error) {
+    // Outside of the user namespace an image's own directories may be closed: that is not lost.
+    if (errnoOf(error) === 'EACCES') return true;
+    throw error;
+  }
 }
 
 /** Returns the IDs of the images in a store; none when it is lost. @throws JSON_INVALID */

@@ -3,7 +3,7 @@ import type { Checksum } from '@cambium/base';
 import { deviceError } from './errors.ts';
 import { dropLostStores, listedCheckouts } from './lost-stores.ts';
 import type { PodmanOptions } from './podman.ts';
-import type { DeviceState } from './state.ts';
+import { type DeviceState, isAppName } from './state.ts';
 import { withStateLock } from './state-lock.ts';
 import { removeStore } from './storage-conf.ts';
 import { editStorageConf, type StorageConfFile } from './storage-conf-file.ts';
@@ -26,7 +26,7 @@ export async function unmountApp(name: string, options: UnmountOptions & { force
   const { state, storageConf } = options;
   return withStateLock(state, options.signal, async () => {
     // Seen before lost stores go: an app whose checkout is lost can be unmounted too.
-    const current = state.mounted(name);
+    const current = isAppName(name) ? state.mounted(name) : undefined;
     dropLostStores(state, storageConf);
     const listed = listedCheckouts(state, storageConf);
     const mine = listed.filter((checkout) => checkout.name === name);
