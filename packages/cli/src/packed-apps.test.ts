@@ -83,6 +83,14 @@ export async function makeShop(t: CleanUp, options: { rootless: boolean; environ
   writeFileSync(join(project, 'page/index.html'), 'hello\n');
   writeFileSync(join(project, 'docker-compose.yml'), composeText());
   const state = join(directory, 'state');
+  if (environment.rootless && process.getuid?.() !== 0) {
+    // Files of a container's users can be deleted inside the user namespace only, and podman must not miss their store then.
+    defer(t, async () => {
+      await environment.podman('rm', '--all', '--force', '--time', '0');
+      environment.setImageStores([]);
+      await environment.podman('unshare', 'rm', '-rf', state);
+    });
+  }
   const tool = await buildImageLayout(join(directory, 'images/tool'), {
     images: [{ layers: [{ entries: baseEntries() }, { entries: [{ path: 'etc/tool', content: 'tool\n' }] }], config: { Cmd: [BUSYBOX, 'sleep', '600'] } }],
   });
