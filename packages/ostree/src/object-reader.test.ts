@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test from 'node:test';
 import { deflateRawSync } from 'node:zlib';
 import { type Checksum, isKnownError } from '@cambium/base';
+import { makeNode } from '@cambium/system';
 import { firstReason, needsRoot, scratch } from '@cambium/testkit';
 import { encodeXattrList } from './framing.ts';
 import { checksumOf, encodeFilezHeader, fileChecksum } from './object-format.ts';
+import { pullLocal } from './pull-local.ts';
 import { Repo } from './repo.ts';
 import { commitOurs, isRoot, makeSampleTree, WRITABLE_MODES } from './sample-trees.test.ts';
 import type { FileHeader } from './types.ts';
@@ -79,6 +81,50 @@ test('limits hold before memory is used: sizes, headers, bombs', async (t) => {
   rmSync(repo.objectPath('file', trailing));
   symlinkSync('/etc/passwd', repo.objectPath('file', trailing));
   assert.throws(() => repo.readFile(trailing, 1e6), { code: 'OSTREE_OBJECT_CORRUPT' });
+});
+
+test('a FIFO, an endless device or a dangling link in the place of an object is a known error, at once', async (t) => {
+  const at = scratch(t);
+  mkdirSync(join(at, 'src'));
+  writeFileSync(join(at, 'src/f'), 'content');
+  for (const mode of WRITABLE_MODES.filter((mode) => isRoot || mode !== 'bare')) {
+    const { repo, checksum } = await commitOurs(join(at, mode), mode, join(at, 'src'));
+    const { tree } = repo.readCommit(checksum).root;
+    const [file] = repo.readDirTree(tree).files;
+    repo.writeDetachedMetadata(checksum, []);
+    const target = await Repo.init(join(at, `${mode}-copy`), { mode });
+    for (const [kind, put] of Object.entries({
+      fifo: (path: string) => makeNode(path, 0o010644),
+      zero: (path: string) => symlinkSync('/dev/zero', path),
+      dangling: (path: string) => symlinkSync('nowhere', path),
+    })) {
+      for (const [path, read] of [
+        [repo.objectPath('dirtree', tree), () => repo.readDirTree(tree)],
+        [repo.objectPath('commitmeta', checksum), () => repo.readDetachedMetadata(checksum)],
+        [repo.objectPath('file', file?.checksum as Checksum), () => repo.readFile(file?.checksum as Checksum, 100)],
+      ] as const) {
+        const bytes = `${path}.aside`;
+        renameSync(path, bytes);
+        put(path);
+        assert.throws(read, (error) => isKnownError(error) && /^OSTREE_OBJECT_(CORRUPT|MISSING)$/.test(error.code), `${mode} ${kind} ${path}`);
+        await assert.rejects(pullLocal(target, repo, { refs: ['main'], untrusted: true }), (error) => isKnownError(error));
+        assert.equal(target.hasObject('commit', checksum), false);
+        rmSync(path);
+        renameSync(bytes, path);
+      }
+    }
+  }
+});
+
+test('metadata that is a link is read, and never linked into another repository', async (t) => {
+  const at = scratch(t);
+  const { repo, checksum } = await commitOurs(join(at, 'r'), 'archive', scratch(t));
+  const path = repo.objectPath('commit', checksum);
+  renameSync(path, join(at, 'elsewhere'));
+  symlinkSync(join(at, 'elsewhere'), path);
+  const target = await Repo.init(join(at, 'copy'), { mode: 'archive' });
+  await pullLocal(target, repo, { refs: ['main'] });
+  assert.ok(lstatSync(target.objectPath('commit', checksum)).isFile());
 });
 
 test('bare-split-xattrs repositories are read', { skip: firstReason(needsRoot()) }, async (t) => {

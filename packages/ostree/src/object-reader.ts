@@ -31,7 +31,8 @@ const FIRST_READ_BYTES = 4096;
 /** Contents up to this size are read in one piece. */
 const WHOLE_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
-const NOFOLLOW_READ: number = constants.O_RDONLY | constants.O_NOFOLLOW;
+/** O_NONBLOCK: a FIFO in the place of an object must not stop the thread; it reads as empty. */
+const NOFOLLOW_READ: number = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** Returns the header of a content object without reading its content. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
 export function readStoredFile(store: ContentStore, path: string, checksum: Checksum): StoredFile {

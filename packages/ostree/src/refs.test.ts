@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { makeNode } from '@cambium/system';
 import { needsPeer, scratch } from '@cambium/testkit';
+import { prune } from './prune.ts';
 import { isRefName, parseRefspec } from './refs.ts';
 import { Repo } from './repo.ts';
 import { commitOurs, ostree } from './sample-trees.test.ts';
@@ -67,4 +69,25 @@ test('an abbreviation that fits two commits is ambiguous', async (t) => {
   }
   assert.throws(() => Repo.openSync(repo.path).refs.resolve('abcd'), { code: 'OSTREE_REF_AMBIGUOUS' });
   assert.ok(repo.refs.resolve(`ab${'cd'.repeat(30)}0`).endsWith('00'));
+});
+
+test('a damaged ref, a FIFO or a device in its place hurt only who asks for them', async (t) => {
+  const { repo, checksum } = await commitOurs(join(scratch(t), 'r'), 'archive', scratch(t));
+  const heads = join(repo.path, 'refs/heads');
+  repo.refs.write('apps/shop', checksum);
+  writeFileSync(join(heads, 'cut-short'), '');
+  writeFileSync(join(heads, 'long'), 'a'.repeat(5000));
+  symlinkSync('/dev/zero', join(heads, 'endless'));
+  symlinkSync('circle', join(heads, 'circle'));
+  makeNode(join(heads, 'fifo'), 0o010644);
+  for (const ref of ['cut-short', 'long', 'endless', 'circle', 'fifo']) {
+    assert.throws(() => repo.refs.read(ref), { code: 'OSTREE_REF_INVALID' }, ref);
+    // What keeps objects alive must not overlook it.
+    assert.throws(() => repo.refs.list(), { code: 'OSTREE_REF_INVALID' });
+    await assert.rejects(prune(repo, { refsOnly: true }), { code: 'OSTREE_REF_INVALID' });
+    assert.deepEqual([...repo.refs.list('apps').keys()], ['apps/shop']);
+    repo.refs.write(ref, checksum);
+    assert.equal(repo.refs.read(ref), checksum);
+  }
+  assert.equal(repo.refs.list().size, 7);
 });

@@ -1,11 +1,14 @@
 /** Refs: names for commits, in files under `refs/`. Source: libostree `ostree-repo-refs.c` behaviour; `docs/formats/ostree-repo.md`. */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import { type Checksum, compareUtf8, errnoOf, isChecksum } from '@cambium/base';
+import { readBounded } from './bounded-file.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 
 const FRAGMENT = /^\w[-.\w]*$/;
+/** A checksum, and any white space that an editor left. */
+const MAX_REF_BYTES = 1024;
 
 export interface Refspec {
   remote: string | undefined;
@@ -53,14 +56,21 @@ export class Refs {
    * `remote:` gives all of a remote.
    */
   list(prefix?: string): Map<string, Checksum> {
-    const found = new Map<string, Checksum>();
-    walkRefs(this.#path('heads'), '', (name, checksum) => found.set(name, checksum));
-    for (const remote of directories(this.#path('remotes'))) {
-      walkRefs(this.#path('remotes', remote), '', (name, checksum) => found.set(`${remote}:${name}`, checksum));
-    }
-    const wanted = prefix?.replace(/\/+$/, '');
-    const chosen = [...found].filter(([name]) => wanted === undefined || name === wanted || name.startsWith(wanted.endsWith(':') ? wanted : `${wanted}/`));
-    return new Map(chosen.sort(([a], [b]) => compareUtf8(a, b)));
+    const found: [string, Checksum][] = [];
+    const beginning = prefix?.replace(/\/+$/, '');
+    const wanted = (name: string): boolean =>
+      beginning === undefined || name === beginning || name.startsWith(beginning.endsWith(':') ? beginning : `${beginning}/`);
+    // What is not asked for is not read either: a damaged ref elsewhere does not matter.
+    const walk = (directory: string, remote: string): void =>
+      walkRefs(
+        directory,
+        '',
+        (name, checksum) => found.push([remote + name, checksum]),
+        (name) => wanted(remote + name),
+      );
+    walk(this.#path('heads'), '');
+    for (const remote of directories(this.#path('remotes'))) walk(this.#path('remotes', remote), `${remote}:`);
+    return new Map(found.sort(([a], [b]) => compareUtf8(a, b)));
   }
 
   /** Returns the commit of exactly this refspec, here or in the parent repository. @throws OSTREE_REF_INVALID */
@@ -212,26 +222,36 @@ export class Refs {
 
 /** Returns the commit in a ref file; undefined when there is no such file. @throws OSTREE_REF_INVALID */
 function readRefFile(path: string): Checksum | undefined {
+  const refuse = (why: string): Error =>
+    ostreeError('OSTREE_REF_INVALID', `Cannot read ref file "${path}": ${why}`, {
+      hint: 'Point the ref at a commit again with: cambium ostree refs --create=REF --force COMMIT',
+    });
   let text: string;
   try {
-    text = readFileSync(path, 'latin1').trimEnd();
+    if (statSync(path).isDirectory()) return undefined;
+    text = readBounded(path, MAX_REF_BYTES, () => refuse(`no regular file of at most ${MAX_REF_BYTES} bytes`))
+      .toString('latin1')
+      .trimEnd();
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(errnoOf(error) ?? '')) return undefined;
-    throw error;
+    const code = errnoOf(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    // A link in circles, a socket.
+    throw code === 'ELOOP' || code === 'ENXIO' ? refuse('no regular file') : error;
   }
-  if (!isChecksum(text)) throw ostreeError('OSTREE_REF_INVALID', `Cannot read ref file "${path}": "${text.slice(0, 80)}" is not a checksum`);
+  if (!isChecksum(text)) throw refuse(`"${text.slice(0, 80)}" is not a checksum`);
   return text;
 }
 
-function walkRefs(directory: string, prefix: string, visit: (name: string, checksum: Checksum) => void): void {
+function walkRefs(directory: string, prefix: string, visit: (name: string, checksum: Checksum) => void, wanted?: (name: string) => boolean): void {
   for (const entry of entries(directory)) {
     // Editors' leftovers and our own temporary files are not refs.
     if (!FRAGMENT.test(entry.name)) continue;
     const path = join(directory, entry.name);
-    if (entry.isDirectory()) walkRefs(path, `${prefix}${entry.name}/`, visit);
-    else {
+    const name = prefix + entry.name;
+    if (entry.isDirectory()) walkRefs(path, `${name}/`, visit, wanted);
+    else if (wanted?.(name) !== false) {
       const checksum = readRefFile(path);
-      if (checksum !== undefined) visit(prefix + entry.name, checksum);
+      if (checksum !== undefined) visit(name, checksum);
     }
   }
 }

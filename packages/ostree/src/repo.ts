@@ -1,7 +1,8 @@
 /** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
-import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener, systemError } from '@cambium/base';
+import { readBounded } from './bounded-file.ts';
 import { encodeMetadata, parseCommit, parseMetadata } from './commit-format.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
@@ -18,6 +19,8 @@ import type { Commit, DirMeta, DirTree, FileHeader, Metadata, MetadataType, Obje
 
 /** A chain of parent repositories longer than this is a loop. */
 const MAX_PARENTS = 16;
+/** Hundreds of remotes fit. */
+const MAX_CONFIG_BYTES: number = 1024 * 1024;
 
 /** What a transaction may change of its repository. */
 export interface RepoInternals {
@@ -93,10 +96,7 @@ export class Repo {
 
   /** Returns the bytes of a metadata object, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
   readMetadata(type: MetadataType, checksum: Checksum): Uint8Array {
-    const { path } = this.#mustFind(type, checksum);
-    if (statSync(path).size > MAX_METADATA_BYTES)
-      throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read ${type} ${checksum}: over ${MAX_METADATA_BYTES} bytes`);
-    const bytes = readFileSync(path);
+    const bytes = readSmallObject(this.#mustFind(type, checksum).path, type, checksum);
     if (checksumOf(bytes) !== checksum) {
       throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`, { data: { checksum, type } });
     }
@@ -159,7 +159,7 @@ export class Repo {
   /** Returns a commit's detached metadata, or undefined when it has none. @throws OSTREE_OBJECT_CORRUPT */
   readDetachedMetadata(checksum: Checksum): Metadata | undefined {
     const path = this.findObject('commitmeta', checksum);
-    return path === undefined ? undefined : parseMetadata(readFileSync(path), `detached metadata of ${checksum}`);
+    return path === undefined ? undefined : parseMetadata(readSmallObject(path, 'commitmeta', checksum), `detached metadata of ${checksum}`);
   }
 
   /** Replaces a commit's detached metadata at once, outside of any transaction. */
@@ -230,7 +230,7 @@ export class Repo {
 
   #mustFind(type: ObjectType, checksum: Checksum): { path: string; repo: Repo } {
     const found = this.#find(type, checksum);
-    if (found === undefined) throw ostreeError('OSTREE_OBJECT_MISSING', `No such metadata object ${checksum}.${type}`, { data: { checksum, type } });
+    if (found === undefined) throw missing(type, checksum);
     return found;
   }
 
@@ -273,7 +273,9 @@ function openConfigured(path: string, depth: number): Repo {
   }
   let text: string;
   try {
-    text = readFileSync(join(path, 'config'), 'utf8');
+    text = readBounded(join(path, 'config'), MAX_CONFIG_BYTES, () =>
+      ostreeError('OSTREE_CONFIG_INVALID', `Cannot open repository "${path}": its config is no regular file of at most ${MAX_CONFIG_BYTES} bytes`),
+    ).toString('utf8');
   } catch (cause) {
     if (errnoOf(cause) !== 'ENOENT') throw cause;
     throw ostreeError('OSTREE_REPO_NOT_FOUND', `Cannot open repository "${path}": no config file`, { cause });
@@ -283,6 +285,25 @@ function openConfigured(path: string, depth: number): Repo {
   // libostree takes a relative parent as relative to the working directory.
   const parent = settings.parent === undefined ? undefined : openAt(resolve(settings.parent), depth + 1);
   return new Repo(path, config, settings, parent);
+}
+
+function readSmallObject(path: string, type: StoredType, checksum: Checksum): Buffer {
+  const data = { checksum, type };
+  const irregular = (cause?: unknown): Error => ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} is no regular file`, { data, cause });
+  try {
+    return readBounded(path, MAX_METADATA_BYTES, (why) =>
+      why === 'irregular' ? irregular() : ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read ${type} ${checksum}: over ${MAX_METADATA_BYTES} bytes`, { data }),
+    );
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === 'ENOENT') throw missing(type, checksum);
+    // A link in circles, a socket.
+    throw code === 'ELOOP' || code === 'ENXIO' ? irregular(error) : error;
+  }
+}
+
+function missing(type: StoredType, checksum: Checksum): Error {
+  return ostreeError('OSTREE_OBJECT_MISSING', `No such metadata object ${checksum}.${type}`, { data: { checksum, type } });
 }
 
 function exists(path: string): boolean {

@@ -156,16 +156,18 @@ export class Transaction {
   linkObject(type: StoredType, checksum: Checksum, path: string): boolean {
     this.#mustBeOpen();
     const target = join(this.#destination, loosePath(type, checksum, this.repo.mode));
-    const sizeBytes = lstatSync(path).size;
+    const stat = lstatSync(path);
+    const content = type === 'file';
+    // A link to a link is not what the caller has read; content may be one, in bare repositories.
+    if (!content && !stat.isFile()) return false;
     const written = linkInto(path, target);
     if (written === undefined) return false;
-    const content = type === 'file';
     if (content) this.stats.contentTotal++;
     else this.stats.metadataTotal++;
     if (!written) return true;
     if (content) this.stats.contentWritten++;
     else this.stats.metadataWritten++;
-    this.stats.storedBytesWritten += sizeBytes;
+    this.stats.storedBytesWritten += stat.size;
     if (type === 'commit') clearTombstone(this.repo, checksum);
     return true;
   }
