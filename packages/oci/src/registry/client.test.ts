@@ -510,14 +510,15 @@ test('an image opened alone has a client of its own', async (t) => {
 });
 
 test('closing the client ends what runs', async (t) => {
-  const { registry } = await scene(t, [{ fault: { do: 'hang' } }]);
+  const arrived = Promise.withResolvers<void>();
+  const server = createServer(() => arrived.resolve());
+  t.after(() => closeServer(server));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const client = clientOf(t, { headersTimeoutMs: 60_000 });
-  const waiting = client.image(app(registry)).manifest();
-  const ended = assert.rejects(waiting, { code: 'OPERATION_ABORTED' });
-  while (registry.requests().length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    await client.close();
-  }
+  const { port } = server.address() as AddressInfo;
+  const ended = assert.rejects(client.image(parseImageReference(`127.0.0.1:${port}/app:1`)).manifest(), { code: 'OPERATION_ABORTED' });
+  await arrived.promise;
+  await client.close();
   await ended;
 });
 
