@@ -6,7 +6,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { collect } from '@cambium/base';
 import { needsPeer, run, scratch } from '@cambium/testkit';
 import { indexTar, plainTar, readTarMember, tarMember } from './tar-index.ts';
-import { END, octalText, rawHeader, rawPax, record } from './tar-oracle.test-support.ts';
+import { END, octalText, rawHeader, rawPax, record } from './tar-oracle.test.ts';
 
 test('members of an archive of GNU tar are found and read at their offsets', { skip: needsPeer('tar') }, async (t) => {
   const directory = scratch(t);

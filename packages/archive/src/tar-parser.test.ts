@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
 import fc from 'fast-check';
 import type { TarLimits } from './tar-entry.ts';
-import { END, octalText, padding, parseTar, rawHeader, rawPax, record } from './tar-oracle.test-support.ts';
+import { END, octalText, padding, parseTar, rawHeader, rawPax, record } from './tar-oracle.test.ts';
 import { TarParser } from './tar-parser.ts';
 
 const concat = (...parts: Uint8Array[]): Buffer => Buffer.concat(parts);

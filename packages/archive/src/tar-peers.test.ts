@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { needsPeer, peer, run, scratch } from '@cambium/testkit';
 import { pack } from 'tar-stream';
-import { makeSparse, makeTree, parseTar, pythonReads, withoutSlashes } from './tar-oracle.test-support.ts';
+import { makeSparse, makeTree, parseTar, pythonReads, withoutSlashes } from './tar-oracle.test.ts';
 
 for (const format of ['v7', 'oldgnu', 'gnu', 'ustar', 'pax']) {
   test(`GNU tar --format=${format} is read as Python reads it`, { skip: needsPeer('tar', 'python3') }, async (t) => {

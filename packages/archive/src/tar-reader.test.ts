@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Bytes, bytesOf, collect } from '@cambium/base';
-import { END, octalText, padding, rawHeader, rawPax, record } from './tar-oracle.test-support.ts';
+import { END, octalText, padding, rawHeader, rawPax, record } from './tar-oracle.test.ts';
 import { readTar } from './tar-reader.ts';
 import { writeTar } from './tar-writer.ts';
 

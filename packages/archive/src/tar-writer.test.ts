@@ -8,7 +8,7 @@ import { needsPeer, peer, run, scratch } from '@cambium/testkit';
 import fc from 'fast-check';
 import { extract } from 'tar-stream';
 import type { TarType } from './tar-entry.ts';
-import { parseTar, pythonReads, withoutSlashes } from './tar-oracle.test-support.ts';
+import { parseTar, pythonReads, withoutSlashes } from './tar-oracle.test.ts';
 import { type TarWriteEntry, type TarWriteItem, tarHeader, writeTar } from './tar-writer.ts';
 
 const LIMIT = 1 << 24;

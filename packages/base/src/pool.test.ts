@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { mapLimit } from './concurrency.ts';
 import { createPool } from './pool.ts';
 
-const url = new URL('./pool-worker.test-support.js', import.meta.url);
+const url = new URL('./pool-worker.test.js', import.meta.url);
 type Task = { do: string; buffer?: ArrayBuffer };
 
 test('tasks of one lane run on one thread, others spread', async () => {

@@ -1,9 +1,9 @@
-/** The worker of the pool's tests. */
+/** The worker of the pool's tests; outside a worker it does nothing. */
 import { parentPort, threadId } from 'node:worker_threads';
 import { baseError } from './codes.ts';
 import { serveTasks } from './pool.ts';
 
-serveTasks<{ do: string; buffer?: ArrayBuffer }, unknown>(parentPort, (request) => {
+const handle = (request: { do: string; buffer?: ArrayBuffer }): unknown => {
   switch (request.do) {
     case 'thread':
       return threadId;
@@ -16,4 +16,6 @@ serveTasks<{ do: string; buffer?: ArrayBuffer }, unknown>(parentPort, (request) 
     default:
       throw new Error('unknown task');
   }
-});
+};
+
+if (parentPort !== null) serveTasks(parentPort, handle);
