@@ -2,7 +2,7 @@
  * Placing the files of directories that exist already: by hard link, by verified copy, as symlinks and whiteout devices.
  * Synchronous where it matters, so that it runs equally in a worker thread and in the caller's own.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -28,7 +28,7 @@ import { baseError, type Checksum, errnoOf, isKnownError, systemError } from '@c
 import { getXattr, makeNode, setXattr } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from './errors.ts';
-import { fileChecksum, parseUserMeta } from './object-format.ts';
+import { encodeFileHeader, fileChecksum, parseUserMeta } from './object-format.ts';
 import type { Repo } from './repo.ts';
 import type { DirTreeFile, FileHeader } from './types.ts';
 
@@ -74,7 +74,7 @@ export const OPAQUE_WHITEOUT = '.wh..wh..opq';
 const PASSTHROUGH_PREFIX = '.ostree-wh.';
 /** Contents up to this size are verified in memory before their file appears; larger ones under a temporary name. */
 const WHOLE_BYTES = 1024 * 1024;
-const COMPARE_BYTES = 64 * 1024;
+const COMPARE_BYTES = 256 * 1024;
 const S_IFCHR = 0o020000;
 const NOTHING: Uint8Array = new Uint8Array(0);
 /** Trees have a handful of owners and modes; hostile ones may have many. */
@@ -423,7 +423,7 @@ export class FilePlacer {
     if ((header.mode & S_IFMT) === S_IFLNK) return readlinkSync(path) === header.target;
     const mode = object === undefined ? this.#fileMode(header) : object.mode & 0o7777;
     if ((present.mode & 0o7777) !== mode) return false;
-    return sameContent(path, present.size, this.#repo, checksum);
+    return hasContent(path, header, checksum);
   }
 
   #placeCached(checksum: Checksum, header: FileHeader, sizeBytes: number, path: string): Promise<void> | undefined {
@@ -480,19 +480,14 @@ function temporaryIn(directory: string): string {
   return `${directory}/.cambium-${randomBytes(8).toString('hex')}`;
 }
 
-function sameContent(path: string, sizeBytes: number, repo: Repo, checksum: Checksum): boolean {
-  const stored = repo.readFileHeader(checksum).sizeBytes;
-  if (stored !== sizeBytes) return false;
-  const { content } = repo.loadFile(checksum, stored);
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+/** Whether header and a file's content have the checksum: the object itself need not be read, and memory is one buffer. */
+function hasContent(path: string, header: FileHeader, checksum: Checksum): boolean {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
+    const hash = createHash('sha256').update(encodeFileHeader(header));
     const buffer = Buffer.allocUnsafe(COMPARE_BYTES);
-    for (let at = 0; at < content.byteLength; ) {
-      const read = readSync(fd, buffer, 0, COMPARE_BYTES, at);
-      if (read === 0 || !buffer.subarray(0, read).equals(content.subarray(at, at + read))) return false;
-      at += read;
-    }
-    return true;
+    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
+    return hash.digest('hex') === checksum;
   } finally {
     closeSync(fd);
   }

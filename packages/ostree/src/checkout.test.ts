@@ -1,7 +1,7 @@
 /** Our checkouts beside those of the real `ostree`, entry by entry. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
@@ -389,4 +389,24 @@ test('missing and corrupt objects, a missing parent directory, an abort', { skip
   await fails('OSTREE_OBJECT_MISSING', { disableCache: true });
   rmSync(opened.objectPath('dirmeta', root.meta));
   await fails('OSTREE_OBJECT_MISSING', { disableCache: true });
+});
+
+test('a file of over 2 GiB is compared in pieces', { skip }, async (t) => {
+  const directory = scratch(t);
+  const repo = await Repo.init(join(directory, 'repo'), { mode: 'bare-user-only' });
+  const size = 2 ** 31 + 1;
+  mkdirSync(join(directory, 'tree'));
+  writeFileSync(join(directory, 'tree/large'), '');
+  truncateSync(join(directory, 'tree/large'), size);
+  // Holes all of it: libostree adopts the file, which writes nothing.
+  ostree(repo.path, 'commit', '--consume', '-b', 'large', join(directory, 'tree'));
+  const commit = repo.refs.resolve('large');
+  const destination = join(directory, 'out');
+  mkdirSync(destination);
+  writeFileSync(join(destination, 'large'), '', { mode: 0o644 });
+  truncateSync(join(destination, 'large'), size);
+  const options = { destination, overwrite: 'union-identical', requireHardlinks: true } as const;
+  assert.equal((await checkout(repo, commit, options)).kept, 1);
+  writeFileSync(join(destination, 'large'), 'x', { flag: 'r+' });
+  await assert.rejects(checkout(repo, commit, options), { code: 'OSTREE_CHECKOUT_EXISTS' });
 });

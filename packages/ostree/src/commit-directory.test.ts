@@ -3,10 +3,16 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import type { Checksum } from '@cambium/base';
+import { setXattr } from '@cambium/system';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import fc from 'fast-check';
-import { type CommitModifiers, parseStatOverrides } from './commit-modifiers.ts';
+import { parseSkipList } from './checkout.ts';
+import { commitDirectory } from './commit-directory.ts';
+import { type CommitModifiers, checkAllMatched, parseStatOverrides } from './commit-modifiers.ts';
+import { overlayCommit } from './commit-overlay.ts';
 import { scanDevIno } from './devino-cache.ts';
+import { MutableTree } from './mutable-tree.ts';
 import { Repo } from './repo.ts';
 import { commitOurs, commitReal, isRoot, makeSampleTree, ostree, WRITABLE_MODES } from './sample-trees.test.ts';
 import type { RepoMode } from './types.ts';
@@ -115,7 +121,8 @@ test('random trees have the checksums that libostree gives them', { skip }, asyn
   assert.match(ostree(`--repo=${join(at, 'ours')}`, 'fsck'), /no errors found/);
 });
 
-const overrides = '2048 /a\n=420 /d/suid\n=448 /d/e\n=511 /\n';
+// libostree adds no bits to directories but the root: `18 /many` changes nothing.
+const overrides = '2048 /a\n=420 /d/suid\n=448 /d/e\n18 /many\n=511 /\n=365 /nowhere\n';
 const cases: { name: string; modifiers: CommitModifiers; options: string[] }[] = [
   { name: 'owner', modifiers: { ownerUid: 7, ownerGid: 8 }, options: ['--owner-uid=7', '--owner-gid=8'] },
   { name: 'no xattrs', modifiers: { noXattrs: true }, options: ['--no-xattrs'] },
@@ -164,6 +171,93 @@ test('paths that fit nothing are an error, as are names and files outside the fo
   // Nothing of the failed ones is visible, and the next one works.
   assert.equal((await Repo.open(join(at, 'r'))).refs.list().size, 0);
 });
+
+test('overrides and skip lists hold for the first tree that has the path, those that set modes for all', { skip }, async (t) => {
+  const at = scratch(t);
+  const lists = { OVERRIDES: '64 /a\n73 /\n=256 /a\n=33261 /b\n', SKIP: '/c\n/d\n' };
+  for (const [name, text] of Object.entries(lists)) writeFileSync(join(at, name), text);
+  const trees = ['one', 'two'].map((name) => {
+    const tree = join(at, name);
+    mkdirSync(join(tree, 'd'), { recursive: true, mode: 0o700 });
+    for (const file of ['a', 'b', 'c', 'd/e']) writeFileSync(join(tree, file), `${name} ${file}`, { mode: 0o600 });
+    return tree;
+  });
+  for (const chosen of [trees, trees.slice(0, 1), [...trees].reverse()]) {
+    const real = join(at, 'real');
+    ostree(`--repo=${real}`, 'init', '--mode=archive');
+    const options = [`--statoverride=${at}/OVERRIDES`, `--skip-list=${at}/SKIP`, '--owner-uid=1', '--no-xattrs'];
+    const commit = ostree(`--repo=${real}`, 'commit', '--orphan', '-s', 'x', ...options, ...chosen.map((tree) => `--tree=dir=${tree}`));
+    const repo = await Repo.init(join(at, 'ours'), { mode: 'archive' });
+    const modifiers: CommitModifiers = {
+      ownerUid: 1,
+      noXattrs: true,
+      statOverride: parseStatOverrides(lists.OVERRIDES),
+      skipList: parseSkipList(lists.SKIP),
+    };
+    await using transaction = await repo.transaction();
+    const tree = MutableTree.empty();
+    const matched = new Set<string>();
+    for (const source of chosen) await commitDirectory(transaction, tree, source, modifiers, matched);
+    checkAllMatched(modifiers, matched);
+    const root = tree.write(transaction);
+    const theirs = await Repo.open(real);
+    assert.deepEqual(root, theirs.readCommit(theirs.refs.resolve(commit)).root);
+    // The same from commits: of what they hold nothing is left to be skipped or changed.
+    const again = new Set<string>();
+    await overlayCommit(transaction, MutableTree.empty(), root, { ...modifiers, skipList: undefined }, again);
+    assert.ok(again.size > 0);
+  }
+});
+
+test('what an override cannot do is an error', { skip }, async (t) => {
+  const at = scratch(t);
+  mkdirSync(join(at, 'src'));
+  writeFileSync(join(at, 'src/a'), '');
+  const commit = (text: string): Promise<unknown> => commitOurs(join(at, 'r'), 'archive', join(at, 'src'), { statOverride: parseStatOverrides(text) });
+  // 0o60000: libostree stores a mode that nobody can read.
+  await assert.rejects(commit('=24576 /a\n'), { code: 'OSTREE_OPTION_INVALID' });
+  await assert.rejects(commit('24576 /a\n'), { code: 'OSTREE_OPTION_INVALID' });
+  for (const text of ['420', '99999 /a', '-1 /a', '1e2 /a', ' 1 /a']) assert.throws(() => parseStatOverrides(text), { code: 'OSTREE_OPTION_INVALID' }, text);
+});
+
+for (const mode of ['bare', 'bare-user-only', 'bare-user', 'archive'] as const) {
+  test(`${mode}: consumed files are moved where libostree moves them`, { skip: firstReason(skip, needsRoot()) }, async (t) => {
+    const at = scratch(t);
+    const repo = await Repo.init(join(at, 'ours'), { mode });
+    ostree(`--repo=${at}/real`, 'init', `--mode=${mode}`);
+    const inode = (path: string): bigint => lstatSync(path, { bigint: true }).ino;
+    const cases: { name: string; modifiers: CommitModifiers; options: string[] }[] = [
+      { name: 'plain', modifiers: {}, options: [] },
+      { name: 'owner', modifiers: { ownerUid: 5 }, options: ['--owner-uid=5'] },
+      { name: 'no xattrs', modifiers: { noXattrs: true }, options: ['--no-xattrs'] },
+      { name: 'canonical', modifiers: { canonicalPermissions: true }, options: ['--canonical-permissions'] },
+    ];
+    for (const { name, modifiers, options } of cases) {
+      const moved = ['real', 'ours'].map(async (whose) => {
+        const source = join(at, `${whose}-${name}`);
+        mkdirSync(join(source, 'd/skipped'), { recursive: true });
+        writeFileSync(join(source, 'd/skipped/x'), '');
+        writeFileSync(join(source, 'f'), `content for ${name}`);
+        setXattr(join(source, 'f'), 'user.x', Buffer.from('y'));
+        linkSync(join(source, 'f'), join(at, `${whose}-saved`));
+        writeFileSync(join(at, 'SKIP'), '/d/skipped\n');
+        let commit: Checksum;
+        if (whose === 'ours') commit = (await commitOurs(repo.path, mode, source, { ...modifiers, consume: true, skipList: new Set(['/d/skipped']) })).checksum;
+        else commit = ostree(`--repo=${at}/real`, 'commit', '--orphan', '--consume', `--skip-list=${at}/SKIP`, ...options, source) as Checksum;
+        assert.equal(existsSync(source), false, `${whose} ${name}`);
+        const opened = await Repo.open(join(at, whose));
+        const file = opened.readDirTree(opened.readCommit(commit).root.tree).files[0];
+        const result = inode(opened.objectPath('file', file?.checksum as Checksum)) === inode(join(at, `${whose}-saved`));
+        rmSync(join(at, `${whose}-saved`));
+        return { result, checksum: file?.checksum };
+      });
+      const [theirs, mine] = await Promise.all(moved);
+      assert.deepEqual(mine, theirs, name);
+      if (name === 'plain') assert.equal(mine?.result, mode === 'bare' || mode === 'bare-user-only');
+    }
+    assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
+  });
+}
 
 for (const mode of modes) {
   test(`${mode}: consuming a directory leaves the commit and nothing else`, { skip }, async (t) => {

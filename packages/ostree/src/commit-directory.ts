@@ -2,7 +2,7 @@
 import { lstatSync, rmdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Checksum, errnoOf, KnownError, systemError } from '@cambium/base';
-import { type CommitModifiers, checkAllMatched, type MatchedPaths } from './commit-modifiers.ts';
+import { type CommitModifiers, checkAllMatched, type MatchedPaths, remainingModifiers } from './commit-modifiers.ts';
 import type { ContentTask } from './content-tasks.ts';
 import type { DirectoryPart, DirectoryResult } from './directory-shard.ts';
 import { ostreeError } from './errors.ts';
@@ -39,9 +39,10 @@ export async function commitDirectory(
 ): Promise<void> {
   const applied = modifiersFor(transaction, modifiers);
   const found: MatchedPaths = matched ?? new Set();
-  const run = new DirectoryRun(transaction, applied, found);
+  const run = new DirectoryRun(transaction, remainingModifiers(applied, found), found);
   try {
     await run.all(tree, resolve(path));
+    if (modifiers.consume === true) run.removeDirectories(path === '.');
   } catch (error) {
     throw error instanceof KnownError ? error : (systemError(error, `Cannot commit "${path}"`) ?? error);
   }
@@ -109,7 +110,11 @@ class DirectoryRun {
     await Promise.all(running);
     if (failure !== undefined) throw failure.error;
     signal?.throwIfAborted();
-    if (this.#modifiers.consume === true) for (const path of this.#entered.reverse()) removeIfEmpty(path);
+  }
+
+  /** Removes the directories that were taken in; `keepTop`: all but the one given, which is the caller's own place. */
+  removeDirectories(keepTop: boolean): void {
+    for (const path of this.#entered.slice(keepTop ? 1 : 0).reverse()) removeIfEmpty(path);
   }
 
   /** Takes work off the queue: deep directories first, which keeps it short; less at a time when there is little. */

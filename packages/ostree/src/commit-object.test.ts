@@ -145,3 +145,18 @@ test('a tree without metadata is not committed; unread parts are not read', asyn
   assert.throws(() => tree.setFile('..', file as never), { code: 'OSTREE_FILE_UNSUPPORTED' });
   assert.deepEqual(tree.write(transaction), root);
 });
+
+test('directories deeper than any path are refused, and do not exhaust the stack', async (t) => {
+  const repo = await Repo.init(join(scratch(t), 'r'), { mode: 'archive' });
+  await using transaction = await repo.transaction({ workers: 0 });
+  const meta = transaction.writeDirMeta({ uid: 0, gid: 0, mode: 0o040755, xattrs: [] });
+  let tree = transaction.writeDirTree({ files: [], dirs: [] });
+  for (let i = 0; i < 15_000; i++) tree = transaction.writeDirTree({ files: [], dirs: [{ name: 'd', tree, meta }] });
+  const root = { tree, meta };
+  await assert.rejects(overlayCommit(transaction, MutableTree.empty(), root, { ownerUid: 7 }), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  const merged = MutableTree.of(repo, root);
+  merged.setDirectory('other', MutableTree.of(repo, root));
+  assert.throws(() => merged.merge(MutableTree.of(repo, root)), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  // Nothing is changed in the tree, so it is taken as it is, and its sizes are counted.
+  assert.ok(repo.hasObject('commit', writeCommitObject(transaction, { root, timestamp: 1n, generateSizes: true })));
+});

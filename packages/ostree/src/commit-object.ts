@@ -69,9 +69,12 @@ function listSizes(repo: Repo, root: TreeRoot): Uint8Array[] {
     const kind = { file: 1, dirtree: 2, dirmeta: 3 }[type];
     entries.set(checksum, Uint8Array.from([...Buffer.from(checksum, 'hex'), ...varint(stored), ...varint(unpacked ?? stored), kind]));
   };
-  const visit = ({ tree, meta }: TreeRoot): void => {
+  // No recursion: a tree may be as deep as its maker likes.
+  const stack = [root];
+  for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+    const { tree, meta } = at;
     if (!entries.has(meta)) add(meta, 'dirmeta');
-    if (entries.has(tree)) return;
+    if (entries.has(tree)) continue;
     add(tree, 'dirtree');
     const { files, dirs } = repo.readDirTree(tree);
     for (const { checksum } of files) {
@@ -79,9 +82,8 @@ function listSizes(repo: Repo, root: TreeRoot): Uint8Array[] {
       const { header, sizeBytes } = repo.readFileHeader(checksum);
       add(checksum, 'file', isSymlink(header) ? Buffer.byteLength(header.target) : sizeBytes);
     }
-    for (const dir of dirs) visit(dir);
-  };
-  visit(root);
+    stack.push(...dirs);
+  }
   return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
 }
 

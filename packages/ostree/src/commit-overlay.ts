@@ -2,7 +2,7 @@
 import type { Checksum } from '@cambium/base';
 import { modifiersFor } from './commit-directory.ts';
 import { type CommitModifiers, checkAllMatched, type MatchedPaths, modifyEntry } from './commit-modifiers.ts';
-import { MutableTree } from './mutable-tree.ts';
+import { checkDepth, MutableTree } from './mutable-tree.ts';
 import type { Repo } from './repo.ts';
 import type { Transaction } from './transaction.ts';
 import type { TreeRoot } from './types.ts';
@@ -32,7 +32,7 @@ export async function overlayCommit(
   const applied = modifiersFor(transaction, modifiers);
   const found: MatchedPaths = matched ?? new Set();
   const overlay = new Overlay(transaction, repo, applied, found);
-  await overlay.directory(other, tree, '');
+  await overlay.directory(other, tree, '', 0);
   await transaction.content().flush();
   if (matched === undefined) checkAllMatched(applied, found);
 }
@@ -64,14 +64,15 @@ class Overlay {
   }
 
   /** Returns false when the directory is left out. */
-  async directory(from: MutableTree, to: MutableTree | (() => MutableTree), path: string): Promise<boolean> {
+  async directory(from: MutableTree, to: MutableTree | (() => MutableTree), path: string, depth: number): Promise<boolean> {
+    checkDepth(depth);
     const plain = this.#repo.readDirMeta(from.meta as Checksum);
-    const meta = modifyEntry(path === '' ? '/' : path, plain, this.#modifiers, this.#matched);
+    const meta = modifyEntry(path === '' ? '/' : path, plain, this.#modifiers, this.#matched, path !== '');
     if (meta === undefined) return false;
     const target = typeof to === 'function' ? to() : to;
     target.meta = meta === plain ? from.meta : this.#transaction.writeDirMeta(meta);
     for (const [name, checksum] of from.files()) await this.#file(target, name, checksum, `${path}/${name}`);
-    for (const [name, child] of from.directories()) await this.directory(child, () => target.ensureDirectory(name), `${path}/${name}`);
+    for (const [name, child] of from.directories()) await this.directory(child, () => target.ensureDirectory(name), `${path}/${name}`, depth + 1);
     return true;
   }
 

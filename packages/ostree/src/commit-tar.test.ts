@@ -6,6 +6,7 @@ import test from 'node:test';
 import type { Bytes } from '@cambium/base';
 import { removeXattr } from '@cambium/system';
 import { needsPeer, scratch } from '@cambium/testkit';
+import { parseStatOverrides } from './commit-modifiers.ts';
 import { type CommitTarOptions, commitTar } from './commit-tar.ts';
 import { MutableTree } from './mutable-tree.ts';
 import { Repo } from './repo.ts';
@@ -91,6 +92,35 @@ test('missing parents are an error unless they are to be made', { skip }, async 
   await assert.rejects(treeOf(join(at, 'ours'), tar), { code: 'OSTREE_PATH_NOT_FOUND' });
   const ours = await treeOf(join(at, 'ours'), tar, { autocreateParents: true });
   assert.deepEqual(ours, await realTree(join(at, 'real'), tar, '--tar-autocreate-parents'));
+});
+
+test('made parents belong to whom libostree gives them, and links count as met', { skip }, async (t) => {
+  const at = scratch(t);
+  const tar = join(at, 'x.tar');
+  const script = ODD.slice(0, ODD.indexOf("add('./'")).replace('i.uid = 1000; i.gid = 7', "i.uid = more.pop('uid', 1000); i.gid = 7");
+  const write = (body: string): void => {
+    execFileSync('python3', ['-c', `${script}${body}\nt.close()\n`, tar]);
+  };
+  writeFileSync(join(at, 'OVER'), '18 /\n');
+  writeFileSync(join(at, 'SKIP'), '/hard\n');
+  const same = async (options: CommitTarOptions, ...theirs: string[]): Promise<void> => {
+    assert.deepEqual(await treeOf(join(at, 'ours'), tar, { autocreateParents: true, ...options }), await realTree(join(at, 'real'), tar, '--tar-autocreate-parents', ...theirs));
+  };
+  write("add('a/b/c', b'1', uid=5); add('a/d/e', b'2', uid=6)");
+  await same({});
+  await same({ modifiers: { ownerUid: 9 } }, '--owner-uid=9');
+  await same({ modifiers: { canonicalPermissions: true } }, '--canonical-permissions');
+  // A root that the archive has loses its mode to a missing directory, one that stands before it does not.
+  write("add('./', type=tarfile.DIRTYPE, mode=0o700, uid=3); add('a', b'1', uid=5); add('b/c', b'2', uid=6)");
+  await same({});
+  write("add('a', b'1', uid=5)");
+  await same({});
+  await same({ modifiers: { ownerUid: 9, statOverride: parseStatOverrides('18 /\n') } }, '--owner-uid=9', `--statoverride=${at}/OVER`);
+  write('');
+  await same({ modifiers: { ownerUid: 9, ownerGid: 8 } }, '--owner-uid=9', '--owner-gid=8');
+  write("add('a', b'1'); add('hard', type=tarfile.LNKTYPE, link='a'); add('x/hard', type=tarfile.LNKTYPE, link='a', uid=4)");
+  await same({});
+  await same({ modifiers: { skipList: new Set(['/hard']) } }, `--skip-list=${at}/SKIP`);
 });
 
 const HOSTILE: Readonly<Record<string, { script: string; code: string }>> = {

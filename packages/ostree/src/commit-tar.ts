@@ -13,7 +13,11 @@ import type { FileHeader } from './types.ts';
 
 export interface CommitTarOptions {
   modifiers?: CommitModifiers | undefined;
-  /** Make missing directories, the root included, as 0755 root:root. */
+  /**
+   * Make missing directories, as 0755 with the owner of the entry that needs them, whatever the modifiers say. As
+   * libostree does it, all directories above the entry are made anew then, the root included; and a root that is missing
+   * at the end is 0755 root:root with the modifiers applied.
+   */
   autocreateParents?: boolean | undefined;
   /** Changes the path of an entry, and the targets of hard links. It comes without leading `/` and `./`, directories' with the `/` at their end. */
   rename?: ((path: string) => string) | undefined;
@@ -25,6 +29,7 @@ export interface CommitTarOptions {
 /** Contents up to this size are gathered and hashed in one call; larger ones flow. */
 const GATHER_BYTES = 256 * 1024;
 const NOTHING = new Uint8Array(0);
+const AUTOCREATED_MODE: number = S_IFDIR | 0o755;
 
 /**
  * Takes the entries of an uncompressed tar archive into `tree`, over what is there. Of entries with one name the last
@@ -90,6 +95,10 @@ class TarImporter {
         this.#file(path, { ...meta, mode: S_IFLNK | mode, target: textOf(entry.linkPath, 'symlink target') }, 0);
         return;
       case 'hardlink':
+        // The lists of paths know it as a file; its metadata are the target's.
+        if (modifyEntry(`/${path}`, { ...meta, mode: S_IFREG | mode, target: '' }, this.#modifiers, this.#matched) === undefined) return;
+        if (this.#isLeftOut(path)) return;
+        this.#parentFor(path, entry);
         this.#hardLinks.set(path, this.#pathOf(entry.linkPath));
         this.#files.delete(path);
         return;
@@ -129,6 +138,9 @@ class TarImporter {
       if (typeof found !== 'string') throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${target}`, { data: { path, target } });
       this.#place(path, found);
     }
+    if (this.#options.autocreateParents !== true || this.#tree.meta !== undefined) return;
+    const root = { uid: 0, gid: 0, mode: AUTOCREATED_MODE, xattrs: [] };
+    this.#tree.meta = this.#transaction.writeDirMeta(modifyEntry('/', root, this.#modifiers, this.#matched) ?? root);
   }
 
   /** Follows hard links to hard links to the name of a file. */
@@ -149,7 +161,7 @@ class TarImporter {
       return;
     }
     if (this.#isLeftOut(path)) return;
-    const directory = path === '' ? this.#tree : this.#parentOf(path).ensureDirectory(lastName(path));
+    const directory = path === '' ? this.#tree : this.#parentFor(path, plain).ensureDirectory(lastName(path));
     directory.meta = this.#transaction.writeDirMeta(meta);
   }
 
@@ -158,7 +170,7 @@ class TarImporter {
     const header = modifyEntry(`/${path}`, plain, this.#modifiers, this.#matched);
     if (header === undefined || this.#isLeftOut(path)) return;
     // Missing parents show now, and not when a gigabyte of content has been stored.
-    this.#parentOf(path);
+    this.#parentFor(path, plain);
     const stream = sizeBytes > GATHER_BYTES ? this.#transaction.content().begin(header, sizeBytes) : undefined;
     const buffer = stream === undefined && sizeBytes > 0 ? new Uint8Array(sizeBytes) : NOTHING;
     this.#current = { path, header, stream, buffer, filled: 0 };
@@ -171,7 +183,7 @@ class TarImporter {
   }
 
   #place(path: string, checksum: Checksum): void {
-    this.#parentOf(path).setFile(lastName(path), checksum);
+    (this.#existingParent(path) as MutableTree).setFile(lastName(path), checksum);
   }
 
   /** Skipped directories take what is below them with them. */
@@ -179,27 +191,35 @@ class TarImporter {
     return this.#noParents.some((prefix) => `${path}/`.startsWith(prefix));
   }
 
-  #parentOf(path: string): MutableTree {
+  #existingParent(path: string): MutableTree | undefined {
     const names = path.split('/').slice(0, -1);
-    let at = this.#tree;
-    this.#autocreate(at);
-    for (const name of names) {
-      const next: MutableTree | undefined = at.directory(name);
-      if (next === undefined && this.#options.autocreateParents !== true) {
-        throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${name}`, {
-          data: { path },
-          hint: 'The archive has no entry for this directory; --tar-autocreate-parents makes it',
-        });
-      }
-      at = next ?? at.ensureDirectory(name);
-      this.#autocreate(at);
-    }
-    return at;
+    return names.reduce<MutableTree | undefined>((at, name) => at?.directory(name), this.#tree);
   }
 
-  #autocreate(tree: MutableTree): void {
-    if (tree.meta !== undefined || this.#options.autocreateParents !== true) return;
-    tree.meta = this.#transaction.writeDirMeta({ uid: 0, gid: 0, mode: S_IFDIR | 0o755, xattrs: [] });
+  /** Returns the directory for an entry, made where it may be. */
+  #parentFor(path: string, owner: { uid: number; gid: number }): MutableTree {
+    const existing = this.#existingParent(path);
+    if (existing !== undefined) return existing;
+    const names = path.split('/').slice(0, -1);
+    if (this.#options.autocreateParents !== true) {
+      let at: MutableTree | undefined = this.#tree;
+      const missing = names.find((name) => {
+        at = at?.directory(name);
+        return at === undefined;
+      });
+      throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${missing}`, {
+        data: { path },
+        hint: 'The archive has no entry for this directory; --tar-autocreate-parents makes it',
+      });
+    }
+    const meta = this.#transaction.writeDirMeta({ uid: owner.uid, gid: owner.gid, mode: AUTOCREATED_MODE, xattrs: [] });
+    let at = this.#tree;
+    at.meta = meta;
+    for (const name of names) {
+      at = at.ensureDirectory(name);
+      at.meta = meta;
+    }
+    return at;
   }
 
   #pathOf(bytes: Uint8Array): string {

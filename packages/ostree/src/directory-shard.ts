@@ -95,17 +95,23 @@ export class DirectoryScanner {
     for (; at < names.length && budget.files > 0 && budget.bytes > 0; at++) {
       const name = names[at] as string;
       const path = `${part.path}/${name}`;
-      if (isSkipped(path, this.#modifiers, matched)) continue;
       const disk = `${part.disk}/${name}`;
       const stat = lstatSync(disk);
       const kind = stat.mode & S_IFMT;
+      const known = kind === S_IFREG ? this.#linkedObject(disk) : undefined;
+      // Such a link is taken as it is, and no list of paths is asked.
+      const isCanonical = known !== undefined && this.#modifiers.devInoCanonical === true;
+      if (!isCanonical && isSkipped(path, this.#modifiers, matched)) {
+        if (this.#modifiers.consume === true) rmSync(disk, { recursive: true, force: true });
+        continue;
+      }
       if (kind === S_IFDIR) {
         result.dirs.push(name);
         continue;
       }
       if (kind !== S_IFREG && kind !== S_IFLNK)
         throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Not a regular file or symlink: ${name}`, { data: { path: disk } });
-      const row = this.#file(disk, path, stat, matched);
+      const row = isCanonical ? cacheHit(known.checksum) : this.#file(disk, path, stat, matched, known);
       if (row === undefined) continue;
       budget.files--;
       budget.bytes -= row.contentBytes;
@@ -119,7 +125,8 @@ export class DirectoryScanner {
 
   #directoryMeta(part: DirectoryPart, matched: MatchedPaths): Uint8Array | undefined {
     const { uid, gid, mode } = lstatSync(part.disk);
-    const meta = modifyEntry(part.path === '' ? '/' : part.path, { uid, gid, mode, xattrs: this.#xattrs(part.disk) }, this.#modifiers, matched);
+    const isRoot = part.path === '';
+    const meta = modifyEntry(isRoot ? '/' : part.path, { uid, gid, mode, xattrs: this.#xattrs(part.disk) }, this.#modifiers, matched, !isRoot);
     return meta === undefined ? undefined : encodeDirMeta(meta);
   }
 
@@ -127,7 +134,7 @@ export class DirectoryScanner {
     return ignoresXattrs(this.#modifiers) || this.#writer.target.disableXattrs ? [] : canonicalXattrs(readXattrs(target));
   }
 
-  #file(disk: string, path: string, stat: Stats, matched: MatchedPaths): Row | undefined {
+  #file(disk: string, path: string, stat: Stats, matched: MatchedPaths, linked: LinkedObject | undefined): Row | undefined {
     const { uid, gid, mode } = stat;
     if ((mode & S_IFMT) === S_IFLNK) {
       const target = decodeUtf8(readlinkSync(disk, 'buffer'));
@@ -135,25 +142,36 @@ export class DirectoryScanner {
       const header = modifyEntry(path, { uid, gid, mode, target, xattrs: this.#xattrs(disk) }, this.#modifiers, matched);
       return header === undefined ? undefined : rowOf(this.#writer.writeFile(header, new Uint8Array(0)), 0);
     }
-    const linked = this.#linkedObject(disk);
     const fd = openSync(disk, READ);
     try {
       const plain: FileHeader = linked?.header ?? { uid, gid, mode, target: '', xattrs: this.#xattrs(fd) };
       const header = modifyEntry(path, plain, this.#modifiers, matched);
       if (header === undefined) return undefined;
-      if (linked !== undefined && (header === plain || this.#modifiers.devInoCanonical === true)) {
-        return { checksum: linked.checksum, written: false, storedBytes: 0, contentBytes: 0, cacheHit: true };
-      }
-      // Its owner and mode must be what would be set, or moving would be no shortcut.
-      const adoptable = this.#modifiers.consume === true && stat.nlink === 1 && linked === undefined && canAdopt(this.#writer.target.mode, header, plain);
+      if (linked !== undefined && header === plain) return cacheHit(linked.checksum);
+      // A changed link of an object must not become one: it would change the other.
+      const adoptable = this.#modifiers.consume === true && linked === undefined && this.#canAdopt(stat, header, plain);
       return stat.size < SCRATCH_BYTES / 2 ? this.#small(fd, disk, header, adoptable) : this.#large(fd, disk, header, stat.size, adoptable);
     } finally {
       closeSync(fd);
     }
   }
 
+  /** Returns whether a file has, or can be given in its place, all that the object's file must have. libostree adopts in the same modes. */
+  #canAdopt(stat: Stats, header: FileHeader, plain: FileHeader): boolean {
+    switch (this.#writer.target.mode) {
+      case 'bare':
+        // What is not to be stored may be on the file: nobody has looked.
+        return header === plain && !ignoresXattrs(this.#modifiers) && !this.#writer.target.disableXattrs;
+      case 'bare-user-only':
+        // Its mode may have to change, and must not under another name.
+        return stat.nlink === 1 || (stat.mode & 0o7777) === (header.mode & 0o7777);
+      default:
+        return false;
+    }
+  }
+
   /** Returns the object that a file is a hard link of, with the object's own header. */
-  #linkedObject(disk: string): { checksum: Checksum; header: FileHeader } | undefined {
+  #linkedObject(disk: string): LinkedObject | undefined {
     const { devIno } = this.#modifiers;
     if (devIno === undefined || devIno.count === 0) return undefined;
     const { dev, ino } = lstatSync(disk, { bigint: true });
@@ -215,6 +233,16 @@ interface Row extends WrittenObject {
   cacheHit: boolean;
 }
 
+/** An object under another name, with the object's own header. */
+interface LinkedObject {
+  checksum: Checksum;
+  header: FileHeader;
+}
+
+function cacheHit(checksum: Checksum): Row {
+  return { checksum, written: false, storedBytes: 0, contentBytes: 0, cacheHit: true };
+}
+
 function rowOf(written: WrittenObject, contentBytes: number): Row {
   return { ...written, contentBytes, cacheHit: false };
 }
@@ -235,10 +263,6 @@ function columnsOf(rows: readonly Row[]): { checksums: Uint8Array; objects: Obje
     if (row.cacheHit) objects.cacheHits++;
   }
   return { checksums, objects };
-}
-
-function canAdopt(mode: string, header: FileHeader, plain: FileHeader): boolean {
-  return mode === 'bare-user-only' || (mode === 'bare' && header === plain);
 }
 
 function changed(disk: string): Error {

@@ -9,6 +9,11 @@ import type { DirTree, TreeRoot } from './types.ts';
 /** Deeper trees than this cannot be walked on disk either (PATH_MAX), and would exhaust the stack. */
 const MAX_DEPTH = 2048;
 
+/** For every recursion over directories. @throws OSTREE_FILE_UNSUPPORTED */
+export function checkDepth(depth: number): void {
+  if (depth > MAX_DEPTH) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot commit: directories nested deeper than ${MAX_DEPTH}`);
+}
+
 export class MutableTree {
   /** Checksum of the directory's dirmeta. A tree cannot be written while one is missing. */
   meta: Checksum | undefined;
@@ -101,6 +106,11 @@ export class MutableTree {
    * The other must not be used afterwards: its parts become parts of this one. @throws OSTREE_TREE_CONFLICT
    */
   merge(other: MutableTree): void {
+    this.#merge(other, 0);
+  }
+
+  #merge(other: MutableTree, depth: number): void {
+    checkDepth(depth);
     // Nothing of ours to keep: take the other unread.
     if (this.#source === undefined && this.#files.size === 0 && this.#directories.size === 0) {
       this.#source = other.#source;
@@ -111,7 +121,7 @@ export class MutableTree {
       for (const [name, directory] of other.directories()) {
         const present = this.directory(name);
         if (present === undefined) this.setDirectory(name, directory);
-        else present.merge(directory);
+        else present.#merge(directory, depth + 1);
       }
     }
     this.meta = other.meta ?? this.meta;
@@ -128,7 +138,7 @@ export class MutableTree {
       throw ostreeError('OSTREE_TREE_INCOMPLETE', path === '' ? "Can't commit an empty tree" : `Directory "${path}" has no metadata`, { data: { path } });
     }
     if (this.#source !== undefined) return { tree: this.#source.tree, meta };
-    if (depth > MAX_DEPTH) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot commit: directories nested deeper than ${MAX_DEPTH}`);
+    checkDepth(depth);
     const tree: DirTree = {
       files: sorted(this.#files).map(([name, checksum]) => ({ name, checksum })),
       dirs: sorted(this.#directories).map(([name, directory]) => ({ name, ...directory.#write(transaction, `${path}/${name}`, depth + 1) })),

@@ -179,7 +179,7 @@ export class ObjectWriter {
 
   /**
    * Moves a file into place as an object instead of copying it; its content, owner, mode and attributes must be the
-   * object's already. Returns undefined when it cannot be moved (another file system).
+   * object's already, or only its mode differ. Returns undefined when it cannot be moved (another file system, another owner).
    */
   adopt(path: string, header: FileHeader, checksum: Checksum, sizeBytes: number): WrittenObject | undefined {
     this.check(header);
@@ -194,7 +194,7 @@ export class ObjectWriter {
       if (this.#target.syncEach) fsyncSync(fd);
       this.#place(path, 'file', checksum);
     } catch (error) {
-      if (errnoOf(error) === 'EXDEV') return undefined;
+      if (errnoOf(error) === 'EXDEV' || errnoOf(error) === 'EPERM') return undefined;
       throw error;
     } finally {
       closeSync(fd);

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { makeNode } from '@cambium/system';
-import { needsPeer, scratch } from '@cambium/testkit';
+import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import { prune } from './prune.ts';
 import { isRefName, parseRefspec } from './refs.ts';
 import { Repo } from './repo.ts';
@@ -90,4 +91,28 @@ test('a damaged ref, a FIFO or a device in its place hurt only who asks for them
     assert.equal(repo.refs.read(ref), checksum);
   }
   assert.equal(repo.refs.list().size, 7);
+});
+
+test('who may write to a repository of another owner commits to it, as with libostree', {
+  skip: firstReason(skip, needsRoot(), needsPeer('chmod')),
+}, async (t) => {
+  const at = scratch(t);
+  const { repo, checksum } = await commitOurs(join(at, 'r'), 'archive', scratch(t));
+  execFileSync('chmod', ['-R', 'a+rwX', at]);
+  const asNobody = { uid: 65534, gid: 65534, cwd: '/' } as const;
+  if (spawnSync('test', ['-r', import.meta.filename], asNobody).status !== 0) return t.skip('the build is in a directory that only root may read');
+  execFileSync('ostree', [`--repo=${repo.path}`, 'refs', '--create=theirs', checksum], asNobody);
+  utimesSync(repo.path, 1, 1);
+  const code = `import { Repo } from ${JSON.stringify(import.meta.resolve('./repo.js'))};
+    const repo = await Repo.open(process.argv[1]);
+    const transaction = await repo.transaction();
+    transaction.setRef('ours', process.argv[2]);
+    await transaction.commit();`;
+  execFileSync(process.execPath, ['--input-type=module', '-e', code, repo.path, checksum], asNobody);
+  assert.deepEqual([...repo.refs.list().keys()], ['main', 'ours', 'theirs']);
+  assert.ok(statSync(repo.path).mtimeMs > 1000);
+  assert.deepEqual(
+    readdirSync(repo.path).filter((name) => name.startsWith('.touch')),
+    [],
+  );
 });

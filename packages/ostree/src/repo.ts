@@ -1,5 +1,5 @@
 /** A repository: finding and reading objects. Writing goes through {@link Transaction}. */
-import { accessSync, constants, lstatSync, mkdirSync, readdirSync, utimesSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener, systemError } from '@cambium/base';
 import { readBounded } from './bounded-file.ts';
@@ -215,7 +215,13 @@ export class Repo {
   /** Sets the directory's mtime: how others notice that refs changed. */
   touch(): void {
     const now = Date.now() / 1000;
-    utimesSync(this.path, now, now);
+    try {
+      utimesSync(this.path, now, now);
+    } catch (error) {
+      if (errnoOf(error) !== 'EPERM') throw error;
+      // Only the owner may set times; whoever may write sets them by writing.
+      rmSync(mkdtempSync(join(this.path, '.touch-')), { recursive: true });
+    }
   }
 
   #find(type: StoredType, checksum: Checksum): { path: string; repo: Repo } | undefined {

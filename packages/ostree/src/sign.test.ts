@@ -12,6 +12,7 @@ import { makeRepo, ostree, tryOstree } from './real-ostree.test.ts';
 import { Repo } from './repo.ts';
 import {
   deleteSignatures,
+  GPG_SIGNATURES_KEY,
   keyFiles,
   readSignatures,
   remoteKeyrings,
@@ -167,4 +168,19 @@ test('signing bytes that are in no repository, key files, and hostile detached m
   await assert.rejects(verifyCommitSignature(repo, commit, { keyrings: [] }), { code: 'TRUST_SIGNATURE_INVALID' });
   rmSync(repo.objectPath('commitmeta', commit));
   await assert.rejects(verifyCommitSignature(repo, commit, { keyrings: [] }), { code: 'OSTREE_SIGNATURE_MISSING' });
+});
+
+test('a commit with more signatures than anyone makes is refused before gpg runs', () => {
+  const metadata = (count: number) =>
+    [
+      [
+        GPG_SIGNATURES_KEY,
+        new Variant(
+          'aay',
+          Array.from({ length: count }, () => new Uint8Array(3)),
+        ),
+      ],
+    ] as const;
+  assert.equal(signaturesIn(metadata(64)).length, 64);
+  assert.throws(() => signaturesIn(metadata(65)), { code: 'OSTREE_OBJECT_TOO_LARGE' });
 });

@@ -14,6 +14,9 @@ import type { Metadata } from './types.ts';
 
 export const GPG_SIGNATURES_KEY = 'ostree.gpgsigs';
 
+/** Anyone may add to detached metadata, and each signature costs a run of gpg. */
+const MAX_SIGNATURES = 64;
+
 /** Public keys to verify against: keyring files or their contents, and nothing else. Or a gpg home. */
 export type SignatureKeys = { keyrings: readonly (string | Uint8Array)[] } | { homeDirectory: string };
 
@@ -125,12 +128,16 @@ export function keyFiles(path: string): string[] {
   return names.sort().map((name) => join(path, name));
 }
 
-/** Returns the signatures in detached metadata. @throws OSTREE_OBJECT_CORRUPT when the key has another type */
+/** Returns the signatures in detached metadata. @throws OSTREE_OBJECT_CORRUPT when the key has another type, OSTREE_OBJECT_TOO_LARGE */
 export function signaturesIn(detached: Metadata | undefined): readonly Uint8Array[] {
   const value = detached?.find(([key]) => key === GPG_SIGNATURES_KEY)?.[1];
   if (value === undefined) return [];
   if (value.type !== 'aay') throw ostreeError('OSTREE_OBJECT_CORRUPT', `Cannot read signatures: ${GPG_SIGNATURES_KEY} is of type "${value.type}"`);
-  return value.value as Uint8Array[];
+  const signatures = value.value as Uint8Array[];
+  if (signatures.length > MAX_SIGNATURES) {
+    throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read signatures: ${signatures.length} of them, over the limit of ${MAX_SIGNATURES}`);
+  }
+  return signatures;
 }
 
 /** Returns detached metadata with these signatures instead of its own; other keys keep their place. */

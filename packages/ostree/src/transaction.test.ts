@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -176,6 +188,8 @@ test('left staging directories: of this boot reused, of another discarded, held 
   writeFileSync(join(tmp, 'old'), '');
   utimesSync(join(tmp, 'old'), 1, 1);
   writeFileSync(join(tmp, 'young'), '');
+  symlinkSync('circle', join(tmp, 'circle'));
+  symlinkSync('nowhere', join(tmp, 'dangling'));
   mkdirSync(join(tmp, `staging-${readBootId()}-left00`, '.half'), { recursive: true });
   writeFileSync(join(tmp, `staging-${readBootId()}-left00`, 't0-1'), 'half an object');
   const held = await (await Repo.open(repo.path)).transaction();
@@ -185,12 +199,14 @@ test('left staging directories: of this boot reused, of another discarded, held 
     readdirSync(tmp)
       .filter((name) => name !== 'cache')
       .sort(),
-    [`staging-${readBootId()}-left00`, `staging-${readBootId()}-left00-lock`, 'young'],
+    ['circle', 'dangling', `staging-${readBootId()}-left00`, `staging-${readBootId()}-left00-lock`, 'young'],
   );
   await held.commit();
   assert.deepEqual(
-    readdirSync(tmp).filter((name) => name !== 'cache'),
-    ['young'],
+    readdirSync(tmp)
+      .filter((name) => name !== 'cache')
+      .sort(),
+    ['circle', 'dangling', 'young'],
   );
 });
 
