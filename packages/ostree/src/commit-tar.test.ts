@@ -104,7 +104,10 @@ test('made parents belong to whom libostree gives them, and links count as met',
   writeFileSync(join(at, 'OVER'), '18 /\n');
   writeFileSync(join(at, 'SKIP'), '/hard\n');
   const same = async (options: CommitTarOptions, ...theirs: string[]): Promise<void> => {
-    assert.deepEqual(await treeOf(join(at, 'ours'), tar, { autocreateParents: true, ...options }), await realTree(join(at, 'real'), tar, '--tar-autocreate-parents', ...theirs));
+    assert.deepEqual(
+      await treeOf(join(at, 'ours'), tar, { autocreateParents: true, ...options }),
+      await realTree(join(at, 'real'), tar, '--tar-autocreate-parents', ...theirs),
+    );
   };
   write("add('a/b/c', b'1', uid=5); add('a/d/e', b'2', uid=6)");
   await same({});

@@ -22,8 +22,7 @@ import { OstreeFailure } from './verb.ts';
 export async function fillTree(transaction: Transaction, tree: MutableTree, values: CommitFlags, path: string | undefined, signal: AbortSignal): Promise<void> {
   const { repo } = transaction;
   const modifiers = modifiersOf(transaction, values);
-  // libostree asks of overrides that add bits only that they fit something.
-  const matched: MatchedPaths = new Set([...(modifiers.statOverride ?? [])].filter(([, override]) => 'set' in override).map(([at]) => at));
+  const matched: MatchedPaths = new Set();
   const takeDirectory = async (directory: string): Promise<void> => {
     if (!existsSync(directory)) throw new OstreeFailure(`opendir(${directory}): No such file or directory`);
     await commitDirectory(transaction, tree, directory, modifiers, matched);
