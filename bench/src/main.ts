@@ -16,7 +16,7 @@ const { values, positionals } = parseArgs({ allowPositionals: true, options: { r
 const cache = join(root, '.cache');
 mkdirSync(cache, { recursive: true });
 const scratch = mkdtempSync(join(cache, 'bench-'));
-const context: BenchContext = { cambium: [process.execPath, join(root, 'packages/cli/bin/cambium.js')], cache, scratch, runs: Number(values.runs) };
+const context: BenchContext = { cambium: [join(root, 'packages/cli/bin/cambium.js')], cache, scratch, runs: Number(values.runs) };
 const parts: Record<string, (context: BenchContext) => Promise<Comparison[]>> = { pack: benchPack, ostree: benchOstree };
 
 try {
@@ -25,7 +25,7 @@ try {
     if (positionals.length === 0 || positionals.includes(name)) rows.push(...(await part(context)));
   }
   const cpu = cpus();
-  const version = (name: string): string => peer(name)?.version ?? `no ${name}`;
+  const version = (name: string): string => `${name} ${/\d[\w.+~-]*/.exec(peer(name)?.version ?? '')?.[0] ?? 'missing'}`;
   const { version: cambium } = JSON.parse(readFileSync(join(root, 'packages/cli/package.json'), 'utf8')) as { version: string };
   process.stdout.write(`${table(rows)}\n\n`);
   process.stdout.write(`Medians of ${values.runs} pairs; ratio = median of the pairs' ratios; peak = largest resident set of any run's largest process.\n`);

@@ -69,8 +69,9 @@ function find(name: string): Peer | undefined {
 
 function askVersion(path: string, args: readonly string[]): string {
   const said = spawnSync(path, args, { encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'pipe'] });
-  const line = `${said.stdout ?? ''}\n${said.stderr ?? ''}`.split('\n').find((text) => text.trim() !== '');
-  return line?.trim() ?? '';
+  const lines = `${said.stdout ?? ''}\n${said.stderr ?? ''}`.split('\n').map((text) => text.trim());
+  // A line with a number: ostree begins with its bare name.
+  return lines.find((text) => /\d/.test(text)) ?? lines.find((text) => text !== '') ?? '';
 }
 
 function isProgram(path: string): boolean {
