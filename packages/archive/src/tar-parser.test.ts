@@ -232,6 +232,13 @@ test('PAX records are kept when asked for', () => {
   assert.deepEqual(kept, ['global', 'local']);
 });
 
+test('any number of extended headers before one entry does not take any amount of memory', () => {
+  const parser = new TarParser({ entry() {}, data() {}, entryEnd() {} }, { keepPaxHeaders: true, maxPaxBytes: 1000 });
+  parser.write(rawPax(record('VENDOR.a', 'x'.repeat(900))));
+  parser.write(rawPax(record('VENDOR.b', 'x'.repeat(900))));
+  assert.throws(() => parser.write(rawPax(record('VENDOR.c', 'x'.repeat(900)))), { code: 'ARCHIVE_TAR_TOO_LARGE' });
+});
+
 const CORPUS: readonly Buffer[] = [
   concat(
     file('a', 'x'.repeat(700)),

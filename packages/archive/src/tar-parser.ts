@@ -87,6 +87,8 @@ export class TarParser {
   #pax = new PaxValues();
   /** Whether #pax holds anything: a local extended header was seen. */
   #paxSeen = false;
+  /** Of the records kept for the entry to come. */
+  #recordBytes = 0;
   readonly #globals = new PaxGlobals();
   #longPath: Uint8Array | undefined;
   #longLink: Uint8Array | undefined;
@@ -504,6 +506,11 @@ export class TarParser {
   #applyPax(key: string, value: Uint8Array): void {
     applyPaxRecord(this.#pax, key, value, this.#limits, this.#paxFail);
     if (this.#limits.keepPaxHeaders) {
+      // An entry may have any number of extended headers, each within its limit: together they are held to that of one local and the global ones.
+      this.#recordBytes += key.length + value.length;
+      if (this.#recordBytes > 2 * this.#limits.maxPaxBytes) {
+        throw this.#error('ARCHIVE_TAR_TOO_LARGE', `the records of an entry are over ${2 * this.#limits.maxPaxBytes} bytes`);
+      }
       this.#pax.records ??= new Map();
       this.#pax.records.set(key, new Uint8Array(value));
     }
@@ -517,6 +524,7 @@ export class TarParser {
     const pax = this.#pax;
     this.#pax = new PaxValues();
     this.#paxSeen = false;
+    this.#recordBytes = 0;
     return pax;
   }
 
