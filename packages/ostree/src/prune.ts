@@ -5,6 +5,7 @@ import { type Checksum, isChecksum, isKnownError, systemError } from '@cambium/b
 import { clearPartial, enableTombstones, writeTombstone } from './commit-markers.ts';
 import { listDeltaIndexes, listDeltas } from './delta-path.ts';
 import { ostreeError } from './errors.ts';
+import { loosePath } from './object-path.ts';
 import { ObjectSet } from './object-set.ts';
 import type { Repo } from './repo.ts';
 import { formatSize } from './rev-text.ts';
@@ -22,7 +23,10 @@ export interface PruneOptions {
   deleteCommit?: Checksum;
   /** Of the chain of each ref keep commits from this time on (seconds since 1970), the ref's own in any case. */
   keepYoungerThan?: bigint;
-  /** Depths for single refs, instead of `depth` and `keepYoungerThan`. */
+  /**
+   * Depths for single refs, instead of `depth`, `keepYoungerThan` and `onlyBranches`. As in libostree 0 sets aside
+   * `onlyBranches` alone: such a ref is kept as the other two say.
+   */
   retainBranchDepth?: ReadonlyMap<string, number>;
   /** Only these refs lose history; others keep all of theirs. */
   onlyBranches?: readonly string[];
@@ -89,6 +93,12 @@ export function formatPruneResult(result: PruneResult, options: Pick<PruneOption
 
 /** Returns how many static deltas went. */
 function deleteCommit(repo: Repo, checksum: Checksum, options: PruneOptions): number {
+  if (options.dryRun === true) throw new TypeError('deleteCommit and dryRun exclude each other');
+  if (options.staticDeltasOnly === true) {
+    const deltas = [...listDeltas(repo.path)].filter((delta) => delta.to === checksum);
+    for (const delta of deltas) rmSync(delta.path, { recursive: true, force: true });
+    return deltas.length;
+  }
   for (const [ref, target] of repo.refs.list()) {
     if (target !== checksum) continue;
     throw ostreeError('OSTREE_COMMIT_IN_USE', `Commit '${checksum}' is referenced by '${ref}'`, { data: { checksum, ref }, hint: 'Delete the ref first' });
@@ -97,17 +107,14 @@ function deleteCommit(repo: Repo, checksum: Checksum, options: PruneOptions): nu
     if (target === checksum)
       throw ostreeError('OSTREE_COMMIT_IN_USE', `Commit '${checksum}' is referenced by (${collection}, ${ref})`, { data: { checksum, collection, ref } });
   }
-  if (options.staticDeltasOnly === true) {
-    const deltas = [...listDeltas(repo.path)].filter((delta) => delta.to === checksum);
-    for (const delta of deltas) rmSync(delta.path, { recursive: true, force: true });
-    return deltas.length;
-  }
-  if (options.dryRun === true) throw new TypeError('deleteCommit and dryRun exclude each other');
-  if (!existsSync(repo.objectPath('commit', checksum))) {
-    throw ostreeError('OSTREE_OBJECT_MISSING', `Deleting object ${checksum}.commit: No such file or directory`, { data: { checksum, type: 'commit' } });
-  }
-  // As libostree: whoever deletes single commits wants it known that they are gone on purpose.
+  // As libostree, before it looks for the commit: whoever deletes single commits wants it known that they are gone on purpose.
   enableTombstones(repo);
+  if (!existsSync(repo.objectPath('commit', checksum))) {
+    const place = loosePath('commit', checksum, repo.mode);
+    throw ostreeError('OSTREE_OBJECT_MISSING', `Deleting object ${checksum}.commit: unlinkat(${place}): No such file or directory`, {
+      data: { checksum, type: 'commit' },
+    });
+  }
   removeCommit(repo, checksum);
   return 0;
 }
@@ -137,8 +144,8 @@ function reachable(repo: Repo, options: PruneOptions, signal: AbortSignal | unde
   for (const branch of only ?? []) repo.refs.resolve(branch);
   for (const [ref, checksum] of repo.refs.list()) {
     const retain = retainBranchDepth?.get(ref);
-    if (only !== undefined && !only.has(ref)) walk(checksum, -1);
-    else if (retain !== undefined) walk(checksum, retain);
+    if (retain !== undefined && retain !== 0) walk(checksum, retain);
+    else if (retain === undefined && only !== undefined && !only.has(ref)) walk(checksum, -1);
     else if (keepYoungerThan !== undefined) walk(checksum, youngerDepth(repo, checksum, keepYoungerThan));
     else walk(checksum, depth);
   }

@@ -2,8 +2,6 @@ import { type Checksum, isChecksum } from '@cambium/base';
 import { formatPruneResult, type PruneOptions, prune } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
-import { parseInteger } from '../options.ts';
-import { enableTombstones } from './repo-config.ts';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = {
@@ -28,9 +26,6 @@ export const command: Verb<typeof flags> = {
   async run(context, { values }) {
     const repo = await context.openRepo();
     const options = pruneOptions(values);
-    // As libostree's command does: who pulls from here shall learn that the commit has gone.
-    const doomed = options.staticDeltasOnly === true ? undefined : options.deleteCommit;
-    if (doomed !== undefined && ![...repo.refs.list().values()].includes(doomed)) enableTombstones(repo);
     const result = await prune(repo, options, context.signal);
     context.ui.write(formatPruneResult(result, options));
     return undefined;
@@ -61,5 +56,8 @@ function pruneOptions(values: Values<typeof flags>): PruneOptions {
 function parseRetention(text: string): [branch: string, depth: number] {
   const equals = text.indexOf('=');
   if (equals < 0) throw new OstreeFailure(`Invalid value ${text}, must specify BRANCH=DEPTH`);
-  return [text.slice(0, equals), parseInteger(text.slice(equals + 1), '--retain-branch-depth')];
+  // What follows the digits is not looked at.
+  const depth = /^\s*[+-]?\d+/.exec(text.slice(equals + 1));
+  if (depth === null) throw new OstreeFailure(`Invalid depth ${text.slice(equals + 1)}`);
+  return [text.slice(0, equals), Number(depth[0])];
 }

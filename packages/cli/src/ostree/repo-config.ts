@@ -6,11 +6,3 @@ import { type Repo, writeFileDurably } from '@cambium/ostree';
 export function writeConfig(repo: Repo): void {
   writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync: repo.settings.fsync });
 }
-
-/** Makes the repository leave a tombstone for each commit that is deleted, from now on. */
-export function enableTombstones(repo: Repo): void {
-  if (repo.settings.tombstoneCommits) return;
-  repo.config.set('core', 'tombstone-commits', 'true');
-  writeConfig(repo);
-  repo.settings.tombstoneCommits = true;
-}
