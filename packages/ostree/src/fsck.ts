@@ -21,7 +21,7 @@ export interface FsckOptions {
   all?: boolean;
   /** Remove corrupt objects: the next pull fetches them anew. */
   delete?: boolean;
-  /** Write a tombstone for each parent that is not here, and make the repository write them from now on (config). */
+  /** Write a tombstone for each parent that is not here; if there is one, the repository writes them from now on (config). */
   addTombstones?: boolean;
   /** Each ref must stand in the bindings of its commit. */
   verifyBindings?: boolean;
@@ -290,9 +290,9 @@ class Check {
   }
 
   #addTombstones(parents: ReadonlySet<Checksum>): void {
-    enableTombstones(this.#repo);
     for (const parent of parents) {
       if (this.#repo.hasObject('commit', parent)) continue;
+      enableTombstones(this.#repo);
       writeTombstone(this.#repo, parent);
       this.#on({ type: 'tombstone', commit: parent });
     }

@@ -50,7 +50,7 @@ export function parseRepoSettings(config: KeyFile, path: string): RepoSettings {
   if (collectionId !== undefined && !isCollectionId(collectionId))
     throw ostreeError('OSTREE_CONFIG_INVALID', `Invalid collection ID "${collectionId}" in "${path}"`);
   const level = config.integer('archive', 'zlib-level');
-  const lockTimeoutSecs = config.integer('core', 'lock-timeout-secs') ?? 300;
+  const lockTimeoutSecs = config.integer('core', 'lock-timeout-secs') ?? 30;
   if (lockTimeoutSecs < -1) throw ostreeError('OSTREE_CONFIG_INVALID', `Invalid core.lock-timeout-secs ${lockTimeoutSecs} in "${path}"`);
   const parent = config.string('core', 'parent');
   return {

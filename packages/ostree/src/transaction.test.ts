@@ -59,6 +59,12 @@ test('our lock keeps a real prune out, and only as long as we hold it', { skip }
   (await second.lock('exclusive')).release();
 });
 
+test('without a word in the config we wait for a lock as long as libostree does', { skip }, async (t) => {
+  const repo = await Repo.init(join(scratch(t), 'r'), { mode: 'archive' });
+  const said = spawnSync('ostree', [`--repo=${repo.path}`, 'prune', '-v'], { encoding: 'utf8' });
+  assert.match(said.stdout + said.stderr, new RegExp(`lock non-blocking with timeout ${repo.settings.lockTimeoutSecs}\n`));
+});
+
 test('the lock of a real commit keeps our exclusive lock out, and lets writers in', { skip: needsPeer('ostree', 'mkfifo') }, async (t) => {
   const at = scratch(t);
   const repo = await configured(join(at, 'r'), { 'lock-timeout-secs': '0' });
