@@ -9,6 +9,7 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  fsyncSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -294,11 +295,12 @@ export class FilePlacer {
   }
 
   /** Writes, sets what belongs to the file, closes; takes the file away when that fails. */
-  #fill(fd: number, path: string, header: FileHeader, content: Uint8Array): void {
+  #fill(fd: number, path: string, header: FileHeader, content: Uint8Array, sync = false): void {
     try {
       try {
         if (content.byteLength > 0) writeAll(fd, content);
         this.#setMeta(fd, header);
+        if (sync) fsyncSync(fd);
       } finally {
         closeSync(fd);
       }
@@ -331,12 +333,13 @@ export class FilePlacer {
   }
 
   /** Writes a file in pieces. The verdict on the content comes last: until then it has no name that anyone uses. */
-  async #stream(checksum: Checksum, header: FileHeader, temporary: string): Promise<void> {
+  async #stream(checksum: Checksum, header: FileHeader, temporary: string, sync = false): Promise<void> {
     const fd = createFile(temporary, this.#fileMode(header));
     try {
       try {
         for await (const chunk of this.#repo.openFile(checksum)) writeAll(fd, chunk);
         this.#setMeta(fd, header);
+        if (sync) fsyncSync(fd);
       } finally {
         closeSync(fd);
       }
@@ -443,9 +446,11 @@ export class FilePlacer {
       this.counts.copiedBytes += sizeBytes;
       return this.#link(cached, checksum, path) ? undefined : this.#copyTo(checksum, header, sizeBytes, path);
     };
-    if (sizeBytes > WHOLE_BYTES) return this.#stream(checksum, header, temporary).then(place);
+    // Later checkouts trust what has a name here: after a power cut it must not be a file of zeros.
+    const sync = this.#repo.settings.fsync;
+    if (sizeBytes > WHOLE_BYTES) return this.#stream(checksum, header, temporary, sync).then(place);
     const { content } = this.#repo.loadFile(checksum, WHOLE_BYTES);
-    this.#fill(createFile(temporary, this.#fileMode(header)), temporary, header, content);
+    this.#fill(createFile(temporary, this.#fileMode(header)), temporary, header, content, sync);
     return place();
   }
 }

@@ -1,16 +1,20 @@
 /** Our checkouts beside those of the real `ostree`, entry by entry. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import fs, { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { isKnownError } from '@cambium/base';
+import { type Checksum, isKnownError } from '@cambium/base';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import { S_IFLNK } from '@cambium/tree';
 import { type CheckoutOptions, checkout, parseCheckoutRecords, parseSkipList } from './checkout.ts';
+import { writeCommitObject } from './commit-object.ts';
+import { encodeFileHeader } from './object-format.ts';
 import { MODES, makeRepo, ostree, record, removeTree, tryOstree } from './real-ostree.test.ts';
 import { Repo } from './repo.ts';
-import type { RepoMode } from './types.ts';
+import type { FileHeader, RepoMode } from './types.ts';
 
 const NOBODY = 65534;
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());
@@ -391,22 +395,65 @@ test('missing and corrupt objects, a missing parent directory, an abort', { skip
   await fails('OSTREE_OBJECT_MISSING', { disableCache: true });
 });
 
-test('a file of over 2 GiB is compared in pieces', { skip }, async (t) => {
+test('a file of over 2 GiB is compared in pieces', async (t) => {
   const directory = scratch(t);
   const repo = await Repo.init(join(directory, 'repo'), { mode: 'bare-user-only' });
-  const size = 2 ** 31 + 1;
-  mkdirSync(join(directory, 'tree'));
-  writeFileSync(join(directory, 'tree/large'), '');
-  truncateSync(join(directory, 'tree/large'), size);
-  // Holes all of it: libostree adopts the file, which writes nothing.
-  ostree(repo.path, 'commit', '--consume', '-b', 'large', join(directory, 'tree'));
-  const commit = repo.refs.resolve('large');
+  const size = 2 ** 31 + 2 ** 20;
+  const header: FileHeader = { uid: 0, gid: 0, mode: 0o100644, target: '', xattrs: [] };
+  const hash = createHash('sha256').update(encodeFileHeader(header));
+  const zeros = new Uint8Array(2 ** 20);
+  for (let at = 0; at < size; at += zeros.length) hash.update(zeros);
+  const checksum = hash.digest('hex') as Checksum;
+  // Holes all of them: they take no room.
+  const holes = (path: string): void => {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, '', { mode: 0o644 });
+    truncateSync(path, size);
+  };
+  holes(repo.objectPath('file', checksum));
+  const transaction = await repo.transaction();
+  const meta = transaction.writeDirMeta({ uid: 0, gid: 0, mode: 0o040755, xattrs: [] });
+  const tree = transaction.writeDirTree({ files: [{ name: 'large', checksum }], dirs: [] });
+  const commit = writeCommitObject(transaction, { root: { tree, meta }, timestamp: 1n });
+  await transaction.commit();
   const destination = join(directory, 'out');
-  mkdirSync(destination);
-  writeFileSync(join(destination, 'large'), '', { mode: 0o644 });
-  truncateSync(join(destination, 'large'), size);
-  const options = { destination, overwrite: 'union-identical', requireHardlinks: true } as const;
-  assert.equal((await checkout(repo, commit, options)).kept, 1);
-  writeFileSync(join(destination, 'large'), 'x', { flag: 'r+' });
-  await assert.rejects(checkout(repo, commit, options), { code: 'OSTREE_CHECKOUT_EXISTS' });
+  holes(join(destination, 'large'));
+  const { kept } = await checkout(repo, commit, { destination, overwrite: 'union-identical', requireHardlinks: true });
+  assert.equal(kept, 1);
+});
+
+test('an object in the cache is on disk before it has its name', { skip: firstReason(skip, needsPeer('ostree', 'cp')) }, async (t) => {
+  const directory = scratch(t);
+  mkdirSync(join(directory, 'tree'));
+  writeFileSync(join(directory, 'tree/small'), 'small');
+  writeFileSync(join(directory, 'tree/large'), Buffer.alloc(2_000_000, 'large'));
+  const path = join(directory, 'repo');
+  ostree(path, 'init', '--mode=archive');
+  ostree(path, 'commit', '-b', 'main', join(directory, 'tree'));
+  for (const [fsync, expected] of [
+    ['true', ['sync', 'name', 'sync', 'name']],
+    ['false', ['name', 'name']],
+  ] as const) {
+    ostree(path, 'config', 'set', 'core.fsync', fsync);
+    rmSync(join(path, 'uncompressed-objects-cache'), { recursive: true, force: true });
+    const repo = await Repo.open(path);
+    const seen: string[] = [];
+    const { fsyncSync, linkSync } = fs;
+    fs.fsyncSync = (fd) => {
+      seen.push('sync');
+      fsyncSync(fd);
+    };
+    fs.linkSync = (from, to) => {
+      if (String(to).includes('uncompressed-objects-cache')) seen.push('name');
+      linkSync(from, to);
+    };
+    syncBuiltinESMExports();
+    try {
+      await checkout(repo, repo.refs.resolve('main'), { destination: join(directory, `out-${fsync}`), userMode: true, threads: 1 });
+    } finally {
+      Object.assign(fs, { fsyncSync, linkSync });
+      syncBuiltinESMExports();
+    }
+    assert.deepEqual(seen, expected);
+  }
 });
