@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Bytes, bytesOf, collect, compareUtf8, concat, decodeUtf8, digestOf, verified, verifiedBuffer } from './bytes.ts';
@@ -17,6 +18,16 @@ test('collect joins chunks and copies them', async () => {
   assert.deepEqual(await collect(reused(), 9), text('onetwosix'));
   await assert.rejects(collect(reused(), 8), { code: 'BYTES_TOO_LARGE' });
   assert.equal((await collect(bytesOf(), 0)).byteLength, 0);
+});
+
+test('memory follows the limit, not the number of chunks', () => {
+  // A million chunks of one byte, in a heap that could not hold an object for each.
+  const code = `const { collect } = await import(${JSON.stringify(import.meta.resolve('./bytes.js'))});
+    async function* trickle() { for (let i = 0; i < 1e6; i++) yield new Uint8Array([7]); }
+    const all = await collect(trickle(), 1e6);
+    console.log(all.byteLength, all.every((byte) => byte === 7));`;
+  const { stdout, status } = spawnSync(process.execPath, ['--max-old-space-size=32', '--input-type=module', '-e', code], { encoding: 'utf8' });
+  assert.deepEqual([status, stdout], [0, '1000000 true\n']);
 });
 
 test('a single reused chunk is copied too', async () => {

@@ -22,15 +22,21 @@ export function sha256Hex(bytes: Uint8Array | string): string {
 
 /** Returns all of `source` in one buffer of at most `limitBytes`. @throws BYTES_TOO_LARGE */
 export async function collect(source: Bytes, limitBytes: number, what = 'data'): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
+  // One buffer that grows, not a list of chunks: a peer may send a byte at a time, and an object costs a hundred.
+  let all = new Uint8Array(0);
   let seen = 0;
   for await (const chunk of source) {
-    seen += chunk.byteLength;
-    if (seen > limitBytes) throw baseError('BYTES_TOO_LARGE', `Cannot read ${what}: over ${limitBytes} bytes`, { data: { limitBytes } });
-    // Not slice(): for a Buffer that is a view.
-    parts.push(new Uint8Array(chunk));
+    const end = seen + chunk.byteLength;
+    if (end > limitBytes) throw baseError('BYTES_TOO_LARGE', `Cannot read ${what}: over ${limitBytes} bytes`, { data: { limitBytes } });
+    if (end > all.byteLength) {
+      const grown = new Uint8Array(Math.max(end, Math.min(2 * all.byteLength, limitBytes)));
+      grown.set(all.subarray(0, seen));
+      all = grown;
+    }
+    all.set(chunk, seen);
+    seen = end;
   }
-  return parts.length === 1 && parts[0] !== undefined ? parts[0] : concat(parts);
+  return seen === all.byteLength ? all : all.slice(0, seen);
 }
 
 export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

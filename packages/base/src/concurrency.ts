@@ -2,7 +2,7 @@
 
 /**
  * Runs `task` over `items`, at most `limit` at a time, and returns the results in order.
- * The first failure stops further starts; it is thrown when all running tasks have ended, so nothing outlives the call.
+ * The first failure, of a task or of `items` itself, stops further starts; it is thrown when all running tasks have ended, so nothing outlives the call.
  */
 export async function mapLimit<T, R>(items: Iterable<T>, limit: number, task: (item: T, index: number) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
@@ -11,10 +11,10 @@ export async function mapLimit<T, R>(items: Iterable<T>, limit: number, task: (i
   let failure: { error: unknown } | undefined;
   const lane = async (): Promise<void> => {
     while (failure === undefined) {
-      const next = source.next();
-      if (next.done === true) return;
-      const at = index++;
       try {
+        const next = source.next();
+        if (next.done === true) return;
+        const at = index++;
         results[at] = await task(next.value, at);
       } catch (error) {
         failure ??= { error };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { mapLimit } from './concurrency.ts';
 import { createPool } from './pool.ts';
@@ -60,4 +61,27 @@ test('mapLimit keeps order, bounds what runs, and stops at a failure', async () 
     /two/,
   );
   assert.deepEqual(started, [1, 2]);
+  // Items may fail too: what runs is waited for.
+  let ended = 0;
+  function* failing(): Generator<number> {
+    yield 1;
+    throw new Error('no more');
+  }
+  await assert.rejects(
+    mapLimit(failing(), 2, async () => {
+      await new Promise((resolve) => setImmediate(resolve));
+      ended++;
+    }),
+    /no more/,
+  );
+  assert.equal(ended, 1);
+});
+
+test('a request that cannot travel is refused, and keeps no process alive', () => {
+  const code = `const { createPool } = await import(${JSON.stringify(import.meta.resolve('./pool.js'))});
+    const pool = createPool({ url: new URL(${JSON.stringify(url.href)}), size: 1 });
+    await pool.run({ do: () => 1 }).catch((error) => console.log(error.name));
+    console.log(await pool.run({ do: 'size', buffer: new ArrayBuffer(3) }));`;
+  const { status, stdout } = spawnSync(process.execPath, ['-e', code], { encoding: 'utf8', timeout: 30_000 });
+  assert.deepEqual([status, stdout], [0, 'DataCloneError\n3\n']);
 });

@@ -94,9 +94,10 @@ export function createPool<Request, Response>(options: PoolOptions): Pool<Reques
       if (target.failure !== undefined) return Promise.reject(target.failure);
       const id = nextId++;
       return new Promise<Response>((resolve, reject) => {
+        // First, because it throws for what cannot travel, and nothing may wait for an answer then.
+        target.worker.postMessage({ id, request }, [...transfer]);
         target.waiting.set(id, { resolve, reject });
         target.worker.ref();
-        target.worker.postMessage({ id, request }, [...transfer]);
       });
     },
     async close() {
