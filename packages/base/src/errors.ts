@@ -100,6 +100,9 @@ export interface PlainError {
   retryable?: boolean;
   data?: Record<string, unknown>;
   stack?: string;
+  /** Of a system call's failure: with the code it makes {@link errnoOf} work on the other side too. */
+  syscall?: string;
+  path?: string;
 }
 
 export function toPlainError(error: unknown): PlainError {
@@ -113,6 +116,8 @@ export function toPlainError(error: unknown): PlainError {
       message: error.message,
       ...(error.stack === undefined ? {} : { stack: error.stack }),
       ...('code' in error ? { code: String(error.code) } : {}),
+      ...('syscall' in error ? { syscall: String(error.syscall) } : {}),
+      ...('path' in error ? { path: String(error.path) } : {}),
     };
   }
   return { known: false, message: String(error) };
@@ -123,6 +128,6 @@ export function fromPlainError(plain: PlainError): Error {
     return new KnownError({ code: plain.code, kind: plain.kind, message: plain.message, hint: plain.hint, retryable: plain.retryable, data: plain.data });
   }
   const error = new Error(plain.message);
-  if (plain.stack !== undefined) error.stack = plain.stack;
-  return plain.code === undefined ? error : Object.assign(error, { code: plain.code });
+  const { stack, code, syscall, path } = plain;
+  return Object.assign(error, Object.fromEntries(Object.entries({ stack, code, syscall, path }).filter(([, value]) => value !== undefined)));
 }

@@ -1,5 +1,6 @@
 /** Ids, cursor, JSON, errors: the small things everything stands on. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Cursor } from './cursor.ts';
@@ -51,6 +52,20 @@ test('errors keep their code across threads', () => {
   assert.deepEqual([back.message, back.hint, back.kind, back.retryable, back.data], ['Cannot drink', 'Brew another', 'input', true, { cup: 1 }]);
   assert.equal(isKnownError(new Error('TEA_COLD')), false);
   assert.equal(isKnownError(back, 'OTHER'), false);
+});
+
+test('failures of system calls are known as such on the other side of a thread', () => {
+  try {
+    readFileSync('/nonexistent/file');
+    assert.fail('an error was expected');
+  } catch (error) {
+    const back = fromPlainError(structuredClone(toPlainError(error)));
+    assert.equal(errnoOf(back), 'ENOENT');
+    assert.deepEqual([back.message, back.stack], [(error as Error).message, (error as Error).stack]);
+    assert.equal((back as { path?: string }).path, '/nonexistent/file');
+  }
+  const full = Object.assign(new Error('full'), { code: 'ENOSPC', syscall: 'write' });
+  assert.equal(systemError(fromPlainError(structuredClone(toPlainError(full))), 'Cannot write')?.code, 'SYSTEM_NO_SPACE');
 });
 
 test('what the system says becomes a known error', () => {
