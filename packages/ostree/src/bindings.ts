@@ -30,12 +30,12 @@ export function verifyBackRefs(repo: Repo, checksum: Checksum, commit: Commit): 
   for (const ref of refs) {
     const found =
       collection === undefined
-        ? repo.refs.read(ref)
+        ? repo.refs.find(ref)
         : repo.refs.collectionRefs().find((known) => known.collection === collection && known.ref === ref)?.checksum;
     const name = collection === undefined ? `Ref ‘${ref}’` : `Collection–ref (${collection}, ${ref})`;
     const fail = (why: string): Error =>
       ostreeError('OSTREE_BINDING_MISMATCH', `${name} in bindings for commit ${checksum} ${why}`, { data: { checksum, ref, collection, found } });
     if (found === undefined) throw fail('does not exist');
-    if (found !== checksum) throw fail(`does not match the commit it points at, ${found}`);
+    if (found !== checksum) throw fail('does not resolve to that commit');
   }
 }

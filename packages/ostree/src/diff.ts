@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import { closeSync, constants, lstatSync, opendirSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs';
-import { type Checksum, errnoOf } from '@cambium/base';
+import { type Checksum, errnoOf, isKnownError } from '@cambium/base';
 import { readXattrs } from '@cambium/system';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
 import { ostreeError } from './errors.ts';
@@ -150,7 +150,7 @@ function localSide(path: string, options: DiffOptions): Side {
       const at = `${path}/${name}`;
       const stat = lstatSync(at, { throwIfNoEntry: false });
       if (stat === undefined) return undefined;
-      return { directory: stat.isDirectory(), checksum: () => localChecksum(at, stat, options), enter: () => localSide(at, options) };
+      return { directory: stat.isDirectory(), checksum: () => comparableChecksum(at, stat, options), enter: () => localSide(at, options) };
     },
   };
 }
@@ -180,32 +180,36 @@ function listByInode(path: string): string[] {
 
 const READ_BYTES = 256 * 1024;
 
-function localChecksum(path: string, stat: Stats, options: DiffOptions): string {
-  const uid = options.ownerUid ?? stat.uid;
-  const gid = options.ownerGid ?? stat.gid;
-  const xattrs = options.noXattrs === true ? [] : canonicalXattrs(readXattrs(path));
-  switch (stat.mode & S_IFMT) {
-    case S_IFDIR:
-      return checksumOf(encodeDirMeta({ uid, gid, mode: stat.mode, xattrs }));
-    case S_IFLNK:
-      return fileChecksum({ uid, gid, mode: stat.mode, target: readlinkSync(path), xattrs }, new Uint8Array(0));
-    case S_IFREG:
-      return contentChecksum(path, encodeFileHeader({ uid, gid, mode: stat.mode, target: '', xattrs }));
-    default:
-      // Devices, sockets and pipes are in no commit: different from everything.
-      return `${path}:${stat.ino}`;
+/** Devices, sockets and pipes are in no commit, and neither is what has gone: different from everything. */
+function comparableChecksum(path: string, stat: Stats, options: DiffOptions): string {
+  try {
+    return localChecksum(path, options, stat);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return '';
+    if (isKnownError(error, 'OSTREE_FILE_UNSUPPORTED')) return `${path}:${stat.ino}`;
+    throw error;
   }
 }
 
-function contentChecksum(path: string, header: Uint8Array): string {
+/**
+ * Returns the checksum that a commit gives a file on disk; of a directory, that of its metadata. Reads it in one go, synchronously.
+ * @throws OSTREE_FILE_UNSUPPORTED for devices, sockets and pipes, and what the system says of a file that cannot be read
+ */
+export function localChecksum(path: string, options: DiffOptions = {}, stat: Stats = lstatSync(path)): Checksum {
+  const uid = options.ownerUid ?? stat.uid;
+  const gid = options.ownerGid ?? stat.gid;
+  const { mode } = stat;
+  const kind = mode & S_IFMT;
+  if (kind !== S_IFDIR && kind !== S_IFLNK && kind !== S_IFREG) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Not a regular file or symlink: ${path}`);
+  const xattrs = options.noXattrs === true ? [] : canonicalXattrs(readXattrs(path));
+  if (kind === S_IFDIR) return checksumOf(encodeDirMeta({ uid, gid, mode, xattrs }));
+  if (kind === S_IFLNK) return fileChecksum({ uid, gid, mode, target: readlinkSync(path), xattrs }, new Uint8Array(0));
+  return contentChecksum(path, encodeFileHeader({ uid, gid, mode, target: '', xattrs }));
+}
+
+function contentChecksum(path: string, header: Uint8Array): Checksum {
   const hash = createHash('sha256').update(header);
-  let fd: number;
-  try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (cause) {
-    if (errnoOf(cause) === 'ENOENT') return '';
-    throw cause;
-  }
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     for (let read = 1; read > 0; ) {
@@ -215,7 +219,7 @@ function contentChecksum(path: string, header: Uint8Array): string {
   } finally {
     closeSync(fd);
   }
-  return hash.digest('hex');
+  return hash.digest('hex') as Checksum;
 }
 
 /** Returns the tree of a commit, or of a directory inside it, as a side. */

@@ -6,6 +6,8 @@ export interface BadContent {
   checksum: Checksum;
   missing: boolean;
   message: string;
+  /** The checksum that it has, where it could be read. */
+  actual?: string | undefined;
 }
 
 /** Contents up to this size are read in one piece. */
@@ -42,5 +44,10 @@ function badContent(checksum: Checksum, error: unknown): BadContent {
   const known = isKnownError(error) && /^(?:OSTREE_OBJECT|BYTES)_/.test(error.code);
   const unreadable = ['EIO', 'EACCES', 'EPERM', 'EISDIR', 'EINVAL'].includes(errnoOf(error) ?? '');
   if (!known && !unreadable) throw error;
-  return { checksum, missing: isKnownError(error, 'OSTREE_OBJECT_MISSING'), message: (error as Error).message };
+  return { checksum, missing: isKnownError(error, 'OSTREE_OBJECT_MISSING'), message: (error as Error).message, actual: actualChecksum(error) };
+}
+
+/** Returns the checksum that a corrupt object has, if the error tells. */
+export function actualChecksum(error: unknown): string | undefined {
+  return isKnownError(error, 'OSTREE_OBJECT_CORRUPT') && typeof error.data.actual === 'string' ? error.data.actual : undefined;
 }

@@ -10,7 +10,7 @@ import { verifyBackRefs, verifyBindings } from './bindings.ts';
 import { type Blame, blame } from './blame.ts';
 import { enableTombstones, markPartial, partialReason, writeTombstone } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
-import { type BadContent, verifyContents } from './fsck-content.ts';
+import { actualChecksum, type BadContent, verifyContents } from './fsck-content.ts';
 import { ObjectSet } from './object-set.ts';
 import type { Repo } from './repo.ts';
 import { traverseTree } from './traverse.ts';
@@ -37,6 +37,8 @@ export interface BadObject extends Blame {
   checksum: Checksum;
   missing: boolean;
   message: string;
+  /** The checksum that a corrupt object has, where it could be read. */
+  actual?: string | undefined;
 }
 
 export type FsckEvent =
@@ -117,30 +119,42 @@ class Check {
     for (const [refspec, checksum] of this.#repo.refs.list()) {
       const commit = this.#refCommit(refspec, checksum);
       const ref = refspec.slice(refspec.indexOf(':') + 1);
-      if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref });
+      if (this.#options.verifyBindings === true && commit !== undefined) verifyBindings(checksum, commit, { ref });
     }
     this.#on({ type: 'phase', phase: 'collection-refs' });
     for (const { collection, ref, checksum } of this.#repo.refs.collectionRefs()) {
       const commit = this.#refCommit(`(${collection}, ${ref})`, checksum);
-      if (this.#options.verifyBindings === true) verifyBindings(checksum, commit, { ref, collection });
+      if (this.#options.verifyBindings === true && commit !== undefined) verifyBindings(checksum, commit, { ref, collection });
     }
   }
 
-  #refCommit(ref: string, checksum: Checksum): Commit {
+  /** Returns the commit of a ref, or undefined when it is corrupt and the check goes on: the walk reports it. */
+  #refCommit(ref: string, checksum: Checksum): Commit | undefined {
     try {
       return this.#repo.readCommit(checksum);
     } catch (cause) {
       if (!isKnownError(cause)) throw cause;
-      const code = cause.code === 'OSTREE_OBJECT_MISSING' ? 'OSTREE_OBJECT_MISSING' : 'OSTREE_OBJECT_CORRUPT';
-      throw ostreeError(code, `Loading commit for ref ${ref}: ${cause.message}`, { cause, data: { ref, checksum } });
+      const data = { ...cause.data, ref, checksum, type: 'commit' };
+      const { message } = cause;
+      if (cause.code !== 'OSTREE_OBJECT_MISSING') {
+        if (this.#options.all !== true && this.#options.delete !== true)
+          throw ostreeError('OSTREE_OBJECT_CORRUPT', `fsck ${checksum}.commit: ${message}`, { cause, data });
+        if (this.#options.delete !== true) return undefined;
+        rmSync(this.#repo.objectPath('commit', checksum), { force: true });
+        const found: Found = { type: 'commit', checksum, missing: false, message, actual: actualChecksum(cause) };
+        this.#on({ type: 'bad', object: { ...found, commits: [], paths: [], morePaths: false }, deleted: true });
+      }
+      throw ostreeError('OSTREE_OBJECT_MISSING', `Loading commit for ref ${ref}: No such metadata object ${checksum}.commit`, { cause, data });
     }
   }
 
   /** Finds the complete commits; returns the parents of all that could be read. */
   #enumerate(): Set<Checksum> {
     const parents = new Set<Checksum>();
-    for (const { type, checksum } of this.#repo.listObjects()) {
-      if (type !== 'commit') continue;
+    const all: Checksum[] = [];
+    for (const { type, checksum } of this.#repo.listObjects()) if (type === 'commit') all.push(checksum);
+    // Reports do not depend on the order in which a directory lists its files.
+    for (const checksum of all.sort()) {
       const reason = partialReason(this.#repo, checksum);
       if (reason === undefined) this.#commits.push(checksum);
       else {
@@ -152,8 +166,6 @@ class Check {
       if (commit !== undefined && this.#options.verifyBackRefs === true) verifyBackRefs(this.#repo, checksum, commit);
       if (commit?.parent !== undefined) parents.add(commit.parent);
     }
-    // Reports do not depend on the order in which a directory lists its files.
-    this.#commits.sort();
     return parents;
   }
 
@@ -184,7 +196,7 @@ class Check {
 
   #note(type: ObjectType, checksum: Checksum, error: unknown): void {
     if (!isKnownError(error)) throw error;
-    this.#bad.push({ type, checksum, missing: error.code === 'OSTREE_OBJECT_MISSING', message: error.message });
+    this.#bad.push({ type, checksum, missing: error.code === 'OSTREE_OBJECT_MISSING', message: error.message, actual: actualChecksum(error) });
   }
 
   /** Ends the check at the first corrupt object unless told to go on. */
@@ -192,13 +204,13 @@ class Check {
     if (this.#options.all === true || this.#options.delete === true) return;
     const corrupt = this.#bad.find((object) => !object.missing);
     if (corrupt === undefined) return;
-    const { type, checksum, message } = corrupt;
+    const { type, checksum, message, actual } = corrupt;
     const { commits, paths } = blame(this.#repo, this.#commits, [corrupt])[0] as Blame;
     throw ostreeError(
       'OSTREE_OBJECT_CORRUPT',
       `In commits ${commits.join(', ')}: fsck ${type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`}: ${message}`,
       {
-        data: { type, checksum, commits, paths },
+        data: { type, checksum, commits, paths, ...(actual === undefined ? {} : { actual }) },
         hint: 'Check the rest with --all, or remove corrupt objects with --delete and pull them again',
       },
     );
@@ -311,7 +323,8 @@ export function formatFsckEvent(event: FsckEvent): string {
     case 'bad': {
       const { type, checksum, commits, missing, message } = event.object;
       if (missing) return `Object missing in commits ${commits.join(', ')}: ${checksum}.${type}\n`;
-      return `In commits ${commits.join(', ')}: fsck ${type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`}: ${message}\n`;
+      // A commit that a ref names is looked at before anything is known of commits.
+      return `${commits.length === 0 ? '' : `In commits ${commits.join(', ')}: `}fsck ${type === 'file' ? `content object ${checksum}` : `${checksum}.${type}`}: ${message}\n`;
     }
     case 'partial':
       return `Marking commit as partial: ${event.commit}\n`;
@@ -323,7 +336,8 @@ export function formatFsckEvent(event: FsckEvent): string {
 /** Returns why a check failed, in libostree's words, or undefined when all is well. */
 export function fsckFailure(result: FsckResult): string | undefined {
   if (result.bad.length > 0) return 'Repository corruption encountered';
-  if (result.damagedCommits > 0) return `${result.damagedCommits} partial commits from fsck-detected corruption`;
+  // libostree counts all partial ones here.
+  if (result.damagedCommits > 0) return `${result.partialCommits} partial commits from fsck-detected corruption`;
   return undefined;
 }
 

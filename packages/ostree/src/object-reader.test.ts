@@ -41,6 +41,11 @@ for (const mode of WRITABLE_MODES.filter((mode) => isRoot || mode !== 'bare')) {
         writeFileSync(path, changed);
         assert.throws(() => repo.readFile(checksum, 1e8), { code: 'OSTREE_OBJECT_CORRUPT' });
         await assert.rejects(drain(repo, checksum), { code: 'OSTREE_OBJECT_CORRUPT' });
+        if (mode === 'archive') continue;
+        const actual = fileChecksum(repo.readFileHeader(checksum).header, changed);
+        assert.notEqual(actual, checksum);
+        assert.throws(() => repo.readFile(checksum, 1e8), { data: { checksum, type: 'file', actual } });
+        await assert.rejects(drain(repo, checksum), { data: { checksum, type: 'file', actual } });
       }
       writeFileSync(path, bytes.subarray(0, bytes.length - 1));
       assert.throws(() => repo.readFile(checksum, 1e8), { code: 'OSTREE_OBJECT_CORRUPT' });

@@ -48,7 +48,8 @@ export function readWholeFile(store: ContentStore, path: string, checksum: Check
       throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read file object ${checksum}: ${stored.sizeBytes} bytes, over the limit of ${limitBytes}`);
     }
     const content = contentOf(store, path, checksum, stored, whole?.bytes);
-    if (fileChecksum(stored.header, content) !== checksum) throw mismatch(checksum);
+    const actual = fileChecksum(stored.header, content);
+    if (actual !== checksum) throw mismatch(checksum, actual);
     return { header: stored.header, content };
   });
 }
@@ -100,7 +101,9 @@ export async function* streamFile(store: ContentStore, path: string, checksum: C
     file.destroy();
     inflate?.destroy();
   }
-  if (seen !== stored.sizeBytes || hash.digest('hex') !== checksum) throw mismatch(checksum);
+  if (seen !== stored.sizeBytes) throw mismatch(checksum);
+  const actual = hash.digest('hex');
+  if (actual !== checksum) throw mismatch(checksum, actual);
 }
 
 function contentOf(store: ContentStore, path: string, checksum: Checksum, stored: StoredFile, read?: Buffer): Uint8Array {
@@ -190,8 +193,11 @@ function missingIsKnown<T>(checksum: Checksum, read: () => T): T {
   }
 }
 
-function mismatch(checksum: Checksum): Error {
-  return ostreeError('OSTREE_OBJECT_CORRUPT', `File object ${checksum} does not match its checksum`, { data: { checksum, type: 'file' } });
+/** @param actual the checksum it has, where all of it was read */
+function mismatch(checksum: Checksum, actual?: string): Error {
+  return ostreeError('OSTREE_OBJECT_CORRUPT', `File object ${checksum} does not match its checksum`, {
+    data: { checksum, type: 'file', ...(actual === undefined ? {} : { actual }) },
+  });
 }
 
 function corruptDeflate(checksum: Checksum, cause: unknown): Error {

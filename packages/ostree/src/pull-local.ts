@@ -36,6 +36,10 @@ export interface PullLocalOptions {
   disableVerifyBindings?: boolean;
   /** Threads that write content. */
   workers?: number;
+  /** These as for a transaction. */
+  fsync?: boolean;
+  perObjectFsync?: boolean;
+  bootId?: string;
 }
 
 export type PullLocalEvent = { type: 'commit'; checksum: Checksum; present: boolean } | { type: 'progress'; objects: number };
@@ -63,9 +67,10 @@ export async function pullLocal(
   signal?: AbortSignal,
   on?: (event: PullLocalEvent) => void,
 ): Promise<PullLocalResult> {
+  const { workers, fsync, perObjectFsync, bootId } = options;
   const wanted = wantedCommits(source, options.refs);
   const collection = options.remote === undefined ? undefined : repo.config.string(`remote "${options.remote}"`, 'collection-id');
-  await using transaction = await repo.transaction({ signal, workers: options.workers });
+  await using transaction = await repo.transaction({ signal, workers, fsync, perObjectFsync, bootId });
   const pull = new LocalPull(source, transaction, options, signal, on);
   for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
   await pull.settle();

@@ -123,16 +123,16 @@ export class Refs {
   }
 
   /**
-   * Points a ref at a commit, or removes it. Atomic and, unless the repository says `fsync=false`, durable.
+   * Points a ref at a commit, or removes it. Atomic and, unless the repository says `fsync=false`, durable; `sync` says otherwise.
    * @throws OSTREE_REF_INVALID OSTREE_REF_CONFLICT
    */
-  write(refspec: string, checksum: Checksum | undefined): void {
+  write(refspec: string, checksum: Checksum | undefined, sync: boolean = this.#host.fsync): void {
     const { remote, ref } = parseRefspec(refspec);
     if (checksum !== undefined && isChecksum(ref)) throw ostreeError('OSTREE_REF_INVALID', `Rev name '${ref}' looks like a checksum`);
-    this.#writeFile(remote === undefined ? this.#path('heads') : this.#path('remotes', remote), ref, checksum);
+    this.#writeFile(remote === undefined ? this.#path('heads') : this.#path('remotes', remote), ref, checksum, sync);
   }
 
-  #writeFile(base: string, ref: string, checksum: Checksum | undefined): void {
+  #writeFile(base: string, ref: string, checksum: Checksum | undefined, sync: boolean): void {
     const file = join(base, ref);
     if (checksum === undefined) {
       rmSync(file, { force: true });
@@ -156,7 +156,7 @@ export class Refs {
     }
     mkdirSync(dirname(file), { recursive: true });
     // An alias (a symlink) is replaced by a ref of its own, as libostree does.
-    writeFileDurably(file, `${checksum}\n`, { sync: this.#host.fsync });
+    writeFileDurably(file, `${checksum}\n`, { sync });
     this.#host.touch();
   }
 
@@ -205,10 +205,10 @@ export class Refs {
   }
 
   /** Points a ref of a collection at a commit, or removes it. @throws OSTREE_REF_INVALID OSTREE_REF_CONFLICT */
-  writeCollectionRef(collection: string, ref: string, checksum: Checksum | undefined): void {
+  writeCollectionRef(collection: string, ref: string, checksum: Checksum | undefined, sync: boolean = this.#host.fsync): void {
     if (!/^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$/.test(collection) || !isRefName(ref))
       throw ostreeError('OSTREE_REF_INVALID', `Invalid collection ref (${collection}, ${ref})`);
-    this.#writeFile(collection === this.#host.collectionId ? this.#path('heads') : this.#path('mirrors', collection), ref, checksum);
+    this.#writeFile(collection === this.#host.collectionId ? this.#path('heads') : this.#path('mirrors', collection), ref, checksum, sync);
   }
 
   #path(...parts: string[]): string {

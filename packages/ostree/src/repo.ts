@@ -97,8 +97,9 @@ export class Repo {
   /** Returns the bytes of a metadata object, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
   readMetadata(type: MetadataType, checksum: Checksum): Uint8Array {
     const bytes = readSmallObject(this.#mustFind(type, checksum).path, type, checksum);
-    if (checksumOf(bytes) !== checksum) {
-      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`, { data: { checksum, type } });
+    const actual = checksumOf(bytes);
+    if (actual !== checksum) {
+      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`, { data: { checksum, type, actual } });
     }
     return bytes;
   }
@@ -171,7 +172,7 @@ export class Repo {
 
   /**
    * Starts a transaction: the only way to write objects. One at a time per Repo; several processes may each have one.
-   * @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_REPO_UNSUPPORTED OSTREE_LOCK_TIMEOUT
+   * @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_REPO_UNSUPPORTED OSTREE_LOCK_TIMEOUT OSTREE_OPTION_INVALID
    */
   transaction(options: TransactionOptions = {}): Promise<Transaction> {
     return Transaction.begin(

@@ -160,7 +160,14 @@ test('signing bytes that are in no repository, key files, and hostile detached m
   const keys = join(directory, 'keys');
   mkdirSync(keys);
   for (const name of ['b.gpg', 'a.asc', 'c.txt']) writeFileSync(join(keys, name), gpg('--export'));
-  assert.deepEqual(keyFiles(keys), [join(keys, 'a.asc'), join(keys, 'b.gpg')]);
+  // A gpg home has files of these names that hold no public keys; a file that is named itself must hold some.
+  for (const [name, content] of Object.entries({ 'empty.gpg': '', 'trustdb.gpg': '\x01gpg', 'secring.gpg': gpg('--export-secret-keys'), 'note.asc': 'text' }))
+    writeFileSync(join(keys, name), content);
+  mkdirSync(join(keys, 'directory.gpg'));
+  writeFileSync(join(keys, 'z.gpg'), gpg('--armor', '--export'));
+  assert.deepEqual(keyFiles(keys), [join(keys, 'a.asc'), join(keys, 'b.gpg'), join(keys, 'z.gpg')]);
+  await verifyCommitSignature(repo, commit, { keyrings: keyFiles(keys) });
+  assert.deepEqual(keyFiles(join(keys, 'empty.gpg')), [join(keys, 'empty.gpg')]);
   assert.deepEqual(keyFiles(join(keys, 'b.gpg')), [join(keys, 'b.gpg')]);
   repo.writeDetachedMetadata(commit, [['ostree.gpgsigs', new Variant('s', 'no list')]]);
   await assert.rejects(verifyCommitSignature(repo, commit, { keyrings: [] }), { code: 'OSTREE_OBJECT_CORRUPT' });

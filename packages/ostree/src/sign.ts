@@ -3,7 +3,7 @@
  * of the commit object; each element of `ostree.gpgsigs` (aay) holds binary OpenPGP signature packets.
  */
 
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Checksum } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
@@ -121,11 +121,39 @@ export function remoteKeyrings(repo: Repo, remote: string): string[] {
   return files;
 }
 
-/** Returns a key file itself, or the key files in a directory, in order of their names. */
+/** Returns a key file itself, or the files in a directory that hold public keys (`*.gpg` and `*.asc`), in order of their names. */
 export function keyFiles(path: string): string[] {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return [path];
-  const names = readdirSync(path).filter((name) => /\.(?:gpg|asc)$/.test(name));
-  return names.sort().map((name) => join(path, name));
+  const names = readdirSync(path, { withFileTypes: true }).filter((entry) => !entry.isDirectory() && /\.(?:gpg|asc)$/.test(entry.name));
+  return names
+    .map(({ name }) => join(path, name))
+    .sort()
+    .filter(holdsPublicKeys);
+}
+
+const LOOK_BYTES = 64 * 1024;
+const PUBLIC_KEY_TAG = 6;
+
+/** A gpg home has the trust database and secret keys under such names too. Source: RFC 4880, section 4.2; GnuPG's doc/KEYFORMAT. */
+function holdsPublicKeys(path: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch {
+    // gpg will say what is wrong with it.
+    return true;
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return false;
+    const head = Buffer.alloc(LOOK_BYTES);
+    const bytes = head.subarray(0, readSync(fd, head, 0, LOOK_BYTES, 0));
+    const first = bytes[0] ?? 0;
+    const tag = (first & 0x40) === 0 ? (first >> 2) & 0x0f : first & 0x3f;
+    if ((first & 0x80) !== 0 && tag === PUBLIC_KEY_TAG) return true;
+    return bytes.toString('latin1', 8, 12) === 'KBXf' || bytes.includes('-----BEGIN PGP PUBLIC KEY BLOCK');
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Returns the signatures in detached metadata. @throws OSTREE_OBJECT_CORRUPT when the key has another type, OSTREE_OBJECT_TOO_LARGE */

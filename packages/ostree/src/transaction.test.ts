@@ -25,6 +25,7 @@ import { KeyFile } from './key-file.ts';
 import { Repo } from './repo.ts';
 import { commitOurs, commitReal, makeSampleTree, ostree, WRITABLE_MODES } from './sample-trees.test.ts';
 import { readBootId } from './staging.ts';
+import type { TransactionOptions } from './transaction.ts';
 import type { FileHeader } from './types.ts';
 
 const skip = needsPeer('ostree');
@@ -272,6 +273,23 @@ test('half-written files in a left staging directory harm neither libostree nor 
     );
     assert.match(ostree(`--repo=${repo.path}`, 'fsck'), /no errors found/);
   }
+  // The same by options of one transaction: objects go to their places at once, as the settings make them.
+  const repo = await Repo.init(join(at, 'options'), { mode: 'archive' });
+  let uid = 0;
+  const isPlacedAtOnce = async (options: TransactionOptions): Promise<boolean> => {
+    await using transaction = await repo.transaction(options);
+    const checksum = transaction.writeDirMeta({ uid: uid++, gid: 0, mode: 0o40755, xattrs: [] });
+    const placed = existsSync(repo.objectPath('dirmeta', checksum));
+    await transaction.commit();
+    assert.ok(existsSync(repo.objectPath('dirmeta', checksum)));
+    return placed;
+  };
+  assert.equal(await isPlacedAtOnce({}), false);
+  assert.equal(await isPlacedAtOnce({ fsync: false }), true);
+  assert.equal(await isPlacedAtOnce({ perObjectFsync: true }), true);
+  assert.equal(await isPlacedAtOnce({ fsync: undefined, bootId: 'of-my-own' }), false);
+  assert.equal(repo.settings.fsync, true);
+  for (const bootId of ['', '../../x', 'a/b']) await assert.rejects(repo.transaction({ bootId }), { code: 'OSTREE_OPTION_INVALID' });
 });
 
 test('what asks an ended transaction for more content is refused, and writes nothing', async (t) => {

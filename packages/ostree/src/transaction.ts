@@ -31,6 +31,12 @@ export interface TransactionOptions {
   signal?: AbortSignal | undefined;
   /** Content threads; as many as processors when left out, none with 0. */
   workers?: number | undefined;
+  /** False: nothing is flushed to disk, a crash may lose or tear what was written. The repository's setting when left out. */
+  fsync?: boolean | undefined;
+  /** Flush each object by itself instead of all at the end. The repository's setting when left out. */
+  perObjectFsync?: boolean | undefined;
+  /** Names the run of the machine in the staging directory, instead of the kernel's `boot_id`. */
+  bootId?: string | undefined;
 }
 
 /** What a transaction did; objects that were there already count in the totals only. */
@@ -66,6 +72,8 @@ export class Transaction {
   readonly #internals: RepoInternals;
   readonly #lock: RepoLock;
   readonly #staging: Staging;
+  readonly #fsync: boolean;
+  readonly #bootId: string;
   /** Where finished objects go: staged, or to `objects/` at once. */
   readonly #destination: string;
   readonly #writer: ObjectWriter;
@@ -78,13 +86,15 @@ export class Transaction {
   #open = true;
 
   /** Use `repo.transaction()`. */
-  constructor(repo: Repo, internals: RepoInternals, lock: RepoLock, staging: Staging, options: TransactionOptions) {
+  constructor(repo: Repo, internals: RepoInternals, lock: RepoLock, staging: Staging, options: TransactionOptions & { bootId: string }) {
     this.repo = repo;
+    this.#fsync = options.fsync ?? repo.settings.fsync;
+    this.#bootId = options.bootId;
     this.signal = options.signal;
     this.#internals = internals;
     this.#lock = lock;
     this.#staging = staging;
-    const setup = writerSetup(repo, staging.path);
+    const setup = writerSetup(repo, staging.path, { fsync: this.#fsync, perObject: options.perObjectFsync ?? repo.settings.perObjectFsync });
     this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
@@ -92,17 +102,19 @@ export class Transaction {
     repo.refs.pending = this.#refs;
   }
 
-  /** Takes the lock and a staging directory. @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_LOCK_TIMEOUT */
+  /** Takes the lock and a staging directory. @throws OSTREE_TRANSACTION_OPEN OSTREE_REPO_READ_ONLY OSTREE_LOCK_TIMEOUT OSTREE_OPTION_INVALID */
   static async begin(repo: Repo, internals: RepoInternals, options: TransactionOptions = {}): Promise<Transaction> {
     if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot write to repository "${repo.path}": permission denied or read-only file system`);
     if (repo.mode === 'bare-split-xattrs')
       throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot write to repository "${repo.path}": mode bare-split-xattrs is for reading`);
+    const bootId = options.bootId ?? readBootId();
+    if (!/^[\w-]{1,100}$/.test(bootId)) throw ostreeError('OSTREE_OPTION_INVALID', `Invalid boot ID "${bootId.slice(0, 100)}"`);
     const lock = await repo.lock('shared', options.signal);
     try {
       if (internals.inTransaction()) throw ostreeError('OSTREE_TRANSACTION_OPEN', `Repository "${repo.path}" has an open transaction already`);
-      const staging = openStaging(join(repo.path, 'tmp'), readBootId());
+      const staging = openStaging(join(repo.path, 'tmp'), bootId);
       try {
-        return new Transaction(repo, internals, lock, staging, options);
+        return new Transaction(repo, internals, lock, staging, { ...options, bootId });
       } catch (error) {
         staging.release();
         throw error;
@@ -229,11 +241,11 @@ export class Transaction {
       for (const checksum of this.#completed) clearPartial(this.repo, checksum);
       this.#staging.remove();
       const { path, settings } = this.repo;
-      cleanTmp(join(path, 'tmp'), readBootId(), settings.tmpExpirySecs);
+      cleanTmp(join(path, 'tmp'), this.#bootId, settings.tmpExpirySecs);
       rmSync(join(path, 'transaction'), { force: true });
       this.repo.refs.pending = undefined;
-      for (const [refspec, checksum] of this.#refs) this.repo.refs.write(refspec, checksum);
-      for (const { collection, ref, checksum } of this.#collectionRefs) this.repo.refs.writeCollectionRef(collection, ref, checksum);
+      for (const [refspec, checksum] of this.#refs) this.repo.refs.write(refspec, checksum, this.#fsync);
+      for (const { collection, ref, checksum } of this.#collectionRefs) this.repo.refs.writeCollectionRef(collection, ref, checksum, this.#fsync);
       return this.stats;
     } catch (error) {
       throw systemError(error, `Cannot commit to repository "${this.repo.path}"`) ?? error;
@@ -278,12 +290,11 @@ export class Transaction {
    * all that it reaches.
    */
   #publish(): void {
-    const { path, settings } = this.repo;
-    const objects = join(path, 'objects');
-    if (settings.fsync) syncFileSystem(objects);
+    const objects = join(this.repo.path, 'objects');
+    if (this.#fsync) syncFileSystem(objects);
     for (const isLast of [false, true]) {
       const changed = this.#move(objects, isLast);
-      if (!settings.fsync || changed.length === 0) continue;
+      if (!this.#fsync || changed.length === 0) continue;
       for (const directory of changed) syncDirectory(directory);
       syncDirectory(objects);
     }
@@ -331,10 +342,10 @@ function linkInto(path: string, target: string): boolean | undefined {
   }
 }
 
-function writerSetup(repo: Repo, staging: string): WriterSetup {
+function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObject: boolean }): WriterSetup {
   const { settings } = repo;
   const objects = join(repo.path, 'objects');
-  const direct = !settings.fsync || settings.perObjectFsync;
+  const direct = !sync.fsync || sync.perObject;
   const present = [{ objects, mode: repo.mode }];
   for (let parent = repo.parent; parent !== undefined; parent = parent.parent) present.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
   return {
@@ -346,7 +357,7 @@ function writerSetup(repo: Repo, staging: string): WriterSetup {
       destination: direct ? objects : staging,
       present,
       zlibLevel: settings.zlibLevel ?? DEFAULT_ZLIB_LEVEL,
-      syncEach: settings.fsync && settings.perObjectFsync,
+      syncEach: sync.fsync && sync.perObject,
       umask: process.umask(),
     },
   };

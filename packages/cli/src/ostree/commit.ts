@@ -87,12 +87,15 @@ export const command: Verb<typeof flags> = {
     const strings = commitMetadata(values);
     if (values.branch === undefined && !values.orphan) throw new OstreeFailure('A branch must be specified with --branch, or use --orphan');
     if (values.branch !== undefined) checkBranch(repo, values.branch);
-    if (values.fsync === false) repo.settings.fsync = false;
     const parent = parentOf(repo, values);
     const metadata = [...strings, ...keptMetadata(repo, parent, values)];
     const { subject, body } = await message(context, values);
     const timestamp = timestampOf(values, context);
-    const transaction = await repo.transaction({ signal: context.signal });
+    const transaction = await repo.transaction({
+      signal: context.signal,
+      fsync: values.fsync === false ? false : undefined,
+      bootId: lookUp(context.environment, ['OSTREE_BOOTID']),
+    });
     try {
       const tree = MutableTree.empty();
       await fillTree(transaction, tree, values, operands[0], context.signal);

@@ -62,7 +62,7 @@ function createReport({ ui, environment }: VerbContext, quiet: boolean): { event
           break;
         default:
           last();
-          ui.complain(corruptionText(formatFsckEvent(event)));
+          ui.complain(corruptionText(formatFsckEvent(event), event.type === 'bad' ? event.object.actual : undefined));
       }
     },
     end: () => {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { isKnownError } from '@cambium/base';
 import { formatSize, type PullLocalEvent, type PullLocalOptions, pullLocal, Repo } from '@cambium/ostree';
 import type { Values } from '../command.ts';
+import { lookUp } from '../environment.ts';
 import type { ProgressStatus } from '../progress.ts';
 import { verificationKeys } from './signing.ts';
 import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
@@ -35,14 +36,13 @@ export const command: Verb<typeof flags> = {
     if (values['require-static-deltas']) throw featureMissing('--require-static-deltas');
     if (values['gpg-verify-summary']) throw featureMissing('--gpg-verify-summary');
     if (values['gpg-verify'] && values.remote === undefined) throw new OstreeFailure('Must specify remote name to enable gpg verification');
-    if (values['disable-fsync']) repo.settings.fsync = false;
-    if (values['per-object-fsync']) repo.settings.perObjectFsync = true;
     const from = await openSource(source);
+    const bootId = lookUp(context.environment, ['OSTREE_BOOTID']);
     const keys = values['gpg-verify'] ? verificationKeys(repo, { homeDirectory: undefined, remote: values.remote }, context.environment) : undefined;
     const result = await pullLocal(
       repo,
       from,
-      { ...pullOptions(values, refs), ...(keys === undefined ? {} : { gpgVerify: keys }) },
+      { ...pullOptions(values, refs), ...(bootId === undefined ? {} : { bootId }), ...(keys === undefined ? {} : { gpgVerify: keys }) },
       context.signal,
       draw(context),
     );
@@ -68,6 +68,8 @@ function pullOptions(values: Values<typeof flags>, refs: readonly string[]): Pul
     untrusted: values.untrusted,
     bareUserOnlyFiles: values['bareuseronly-files'],
     disableVerifyBindings: values['disable-verify-bindings'],
+    ...(values['disable-fsync'] ? { fsync: false } : {}),
+    ...(values['per-object-fsync'] ? { perObjectFsync: true } : {}),
     ...(refs.length === 0 ? {} : { refs }),
     ...(values.remote === undefined ? {} : { remote: values.remote }),
     ...(values.depth === undefined ? {} : { depth: values.depth }),

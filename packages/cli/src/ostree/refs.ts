@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, compareUtf8 } from '@cambium/base';
-import { isRefName, type Repo } from '@cambium/ostree';
+import { isRefName, parseRefspec, type Repo } from '@cambium/ostree';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -91,6 +91,8 @@ function create(repo: Repo, name: string, target: string, choice: Choice): void 
   const replacesAlias = choice.alias && repo.refs.aliases().has(name);
   if (!choice.force && !replacesAlias && repo.refs.read(name) !== undefined) throw new OstreeFailure(`--create specified but ref ${name} already exists`);
   if (choice.alias) {
+    const { remote } = parseRefspec(name);
+    if (remote !== undefined) throw new OstreeFailure(`Cannot create alias to remote ref: ${remote}`);
     repo.refs.writeAlias(name, target);
     return;
   }

@@ -7,6 +7,7 @@ import {
   formatFileObject,
   formatMetadataValue,
   formatSignatures,
+  formatSizes,
   type Metadata,
   type Repo,
   readRev,
@@ -15,7 +16,7 @@ import {
 } from '@cambium/ostree';
 import { type KeySelection, verificationKeys } from './signing.ts';
 import { printVariantFile } from './variant-file.ts';
-import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   'print-related': { kind: 'flag', help: 'Show the "related" commits' },
@@ -59,7 +60,9 @@ export const command: Verb<typeof flags> = {
     } else if (values['print-variant-type'] !== undefined) {
       context.ui.result(printVariantFile(values['print-variant-type'], rev));
     } else if (values['print-sizes']) {
-      throw featureMissing('--print-sizes');
+      const commit = repo.refs.resolve(rev);
+      if (!repo.hasObject('commit', commit)) throw new OstreeFailure(`Failed to read commit: No such metadata object ${commit}.commit`);
+      context.ui.write(formatSizes(repo, commit, repo.readCommit(commit)));
     } else {
       const verify = { homeDirectory: values['gpg-homedir'], remote: values['gpg-verify-remote'] };
       await showObject(context, repo, rev, { raw: values.raw, noByteswap: values['no-byteswap'] }, verify);
