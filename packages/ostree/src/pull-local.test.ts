@@ -1,6 +1,6 @@
 /** Copies between repositories of all modes, beside the real `ostree pull-local`. */
 import assert from 'node:assert/strict';
-import { lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Checksum, isKnownError } from '@cambium/base';
@@ -97,6 +97,44 @@ for (const from of MODES) {
     assert.equal(repo.refs.read('main'), second);
   });
 }
+
+test('files of bare-user repositories are linked into bare-user-only ones, as libostree does', { skip }, async (t) => {
+  const directory = scratch(t);
+  const tree = join(directory, 'tree');
+  mkdirSync(tree);
+  writeFileSync(join(tree, 'file'), 'content', { mode: 0o644 });
+  writeFileSync(join(tree, 'script'), 'script', { mode: 0o755 });
+  writeFileSync(join(tree, 'hidden'), 'not for its owner', { mode: 0o044 });
+  symlinkSync('file', join(tree, 'link'));
+  const source = join(directory, 'source');
+  ostree(source, 'init', '--mode=bare-user');
+  ostree(source, 'commit', '-b', 'main', '--canonical-permissions', `--tree=dir=${tree}`);
+  const opened = await Repo.open(source);
+  const root = opened.readDirTree(opened.readCommit(opened.refs.resolve('main')).root.tree);
+  const shared = async (path: string): Promise<string[]> => {
+    const repo = await Repo.open(path);
+    const same = root.files.filter(({ checksum }) => lstatSync(repo.objectPath('file', checksum)).ino === lstatSync(opened.objectPath('file', checksum)).ino);
+    return same.map(({ name }) => name);
+  };
+  for (const [flags, options] of [
+    [[], {}],
+    [['--untrusted'], { untrusted: true }],
+  ] as const) {
+    for (const name of ['theirs', 'ours']) {
+      rmSync(join(directory, name), { recursive: true, force: true });
+      ostree(join(directory, name), 'init', '--mode=bare-user-only');
+    }
+    ostree(join(directory, 'theirs'), 'pull-local', source, ...flags);
+    await pullLocal(await Repo.open(join(directory, 'ours')), opened, options);
+    assert.deepEqual(await shared(join(directory, 'ours')), ['file', 'script']);
+    // libostree links what its owner may not read too, with the mode of the other repository: its fsck does not accept that.
+    assert.deepEqual(
+      (await shared(join(directory, 'theirs'))).filter((name) => name !== 'hidden'),
+      ['file', 'script'],
+    );
+    assert.match(ostree(join(directory, 'ours'), 'fsck'), /no errors found/);
+  }
+});
 
 test('links where it can, rewrites where it must', { skip }, async (t) => {
   const directory = scratch(t);

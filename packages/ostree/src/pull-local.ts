@@ -4,10 +4,10 @@
  * Objects are hard-linked where both repositories store them in the same way on the same file system, and rewritten
  * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case.
  */
-import { statSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isChecksum, isKnownError } from '@cambium/base';
-import { S_IFLNK, S_IFMT } from '@cambium/tree';
+import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
 import { verifyBindings } from './bindings.ts';
 import { markPartial, partialReason } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
@@ -112,6 +112,8 @@ class LocalPull {
   #failure: { error: unknown } | undefined;
   readonly #linkMetadata: boolean;
   readonly #linkContent: boolean;
+  /** Files of bare-user repositories can be those of bare-user-only ones. */
+  readonly #linkPlainFiles: boolean;
 
   constructor(
     source: Repo,
@@ -130,6 +132,7 @@ class LocalPull {
     // Files of another owner could be changed by that owner later.
     this.#linkMetadata = mine?.dev === theirs?.dev && mine?.uid === theirs?.uid;
     this.#linkContent = this.#linkMetadata && this.#repo.mode === source.mode && this.#repo.settings.disableXattrs === source.settings.disableXattrs;
+    this.#linkPlainFiles = this.#linkMetadata && this.#repo.mode === 'bare-user-only' && source.mode === 'bare-user';
   }
 
   /** Copies a commit and its parents as far as asked. */
@@ -217,12 +220,19 @@ class LocalPull {
   #copyFile(checksum: Checksum): Promise<void> | undefined {
     if (this.#repo.hasObject('file', checksum)) return undefined;
     if (this.#options.bareUserOnlyFiles === true) this.#checkUserOnly(checksum);
-    if (this.#linkContent) {
+    if (this.#linkContent || (this.#linkPlainFiles && this.#isPlain(checksum))) {
       if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
       const path = this.#source.objectPath('file', checksum);
       if (this.#tryLink(checksum, path)) return undefined;
     }
     return this.#rewrite(checksum);
+  }
+
+  /** Returns whether a bare-user object's file is, as it lies there, the bare-user-only object too. */
+  #isPlain(checksum: Checksum): boolean {
+    const { header } = this.#source.readFileHeader(checksum);
+    const stat = lstatSync(this.#source.objectPath('file', checksum), { throwIfNoEntry: false });
+    return (header.mode & S_IFMT) === S_IFREG && stat?.mode === header.mode;
   }
 
   async #linkFile(checksum: Checksum): Promise<void> {
