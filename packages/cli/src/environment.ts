@@ -1,5 +1,6 @@
 /** The only place that reads the process's environment; commands get it as a value. */
 import { homedir, userInfo } from 'node:os';
+import { cliError } from './errors.ts';
 
 export interface Environment {
   /** All variables, for Compose interpolation and child processes. */
@@ -11,12 +12,13 @@ export interface Environment {
   readonly stderrIsTerminal: boolean;
 }
 
+/** @throws CLI_WORKING_DIRECTORY_GONE */
 export function readEnvironment(): Environment {
   const variables: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined) variables[name] = value;
   return {
     variables,
-    workingDirectory: process.cwd(),
+    workingDirectory: workingDirectory(),
     home: homeOf(variables),
     uid: process.getuid?.() ?? 0,
     stdoutIsTerminal: process.stdout.isTTY === true,
@@ -31,6 +33,14 @@ export function lookUp(environment: Environment, names: readonly string[]): stri
     if (value !== undefined && value !== '') return value;
   }
   return undefined;
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    throw cliError('CLI_WORKING_DIRECTORY_GONE', 'Cannot work here: the current directory does not exist any more', { hint: 'Change to another one', cause });
+  }
 }
 
 function homeOf(variables: Readonly<Record<string, string>>): string {

@@ -8,7 +8,8 @@ export type CliErrorCode =
   | 'CLI_OPTION_VALUE_INVALID'
   | 'CLI_OPERANDS_WRONG'
   | 'CLI_DATE_INVALID'
-  | 'CLI_FEATURE_MISSING';
+  | 'CLI_FEATURE_MISSING'
+  | 'CLI_WORKING_DIRECTORY_GONE';
 
 export const cliError: ErrorFactory<CliErrorCode> = defineErrors<CliErrorCode>({
   CLI_COMMAND_UNKNOWN: { kind: 'usage', meaning: 'There is no command of this name.' },
@@ -17,5 +18,6 @@ export const cliError: ErrorFactory<CliErrorCode> = defineErrors<CliErrorCode>({
   CLI_OPTION_VALUE_INVALID: { kind: 'usage', meaning: 'The value of an option is not of its kind.' },
   CLI_OPERANDS_WRONG: { kind: 'usage', meaning: 'The command was given too few or too many arguments.' },
   CLI_DATE_INVALID: { kind: 'usage', meaning: 'A text is not a date or time in a known form.' },
+  CLI_WORKING_DIRECTORY_GONE: { kind: 'not-found', meaning: 'The directory in which the command was started does not exist any more.' },
   CLI_FEATURE_MISSING: { kind: 'usage', meaning: 'The option is known but not available in this version.' },
 });

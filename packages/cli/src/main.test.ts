@@ -44,6 +44,17 @@ test('--version needs nothing but the launcher and the manifest', (t) => {
   assert.deepEqual([status, stdout], [0, 'cambium 1.2.3\n']);
 });
 
+test('a working directory that is gone is told of', (t) => {
+  const directory = join(scratch(t), 'gone');
+  mkdirSync(directory);
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', 'rmdir "$PWD" && exec "$@"', 'sh', process.execPath, LAUNCHER, 'help'], {
+    cwd: directory,
+    encoding: 'utf8',
+  });
+  assert.deepEqual([status, stdout], [4, '']);
+  assert.match(stderr, /^error: Cannot work here: .*\[CLI_WORKING_DIRECTORY_GONE\]\nhint: /m);
+});
+
 test('results go to stdout, all else to stderr', async () => {
   const help = await cambium(['--help']);
   assert.equal(help.status, 0);

@@ -33,7 +33,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const invocation = {
     stdout: process.stdout,
     stderr: process.stderr,
-    environment: readEnvironment(),
+    environment: environmentOrEnd(),
     signal: interruption.signal,
     interruptedStatus: interruption.status,
   };
@@ -41,6 +41,15 @@ export async function main(argv: readonly string[]): Promise<void> {
   const rest = basename(argv[1] ?? '') === 'ostree' ? ['ostree', ...argv.slice(2)] : argv.slice(2);
   const status = await execute(rest, invocation);
   process.exit(status);
+}
+
+function environmentOrEnd(): Environment {
+  try {
+    return readEnvironment();
+  } catch (error) {
+    process.stderr.write(renderError(error, { verbose: false, colour: process.stderr.isTTY === true }));
+    process.exit(exitStatusOf(error));
+  }
 }
 
 /** Runs one command line and returns its exit status; all output has left when it returns. */

@@ -60,7 +60,7 @@ const CASTS = new PathTable<Kind>({
 
 /** Changes a document's value in place. Keys are not interpolated. @throws COMPOSE_TEMPLATE_INVALID, COMPOSE_VARIABLE_REQUIRED, COMPOSE_VALUE_INVALID */
 export function interpolateDocument(document: SourceDocument, scope: Scope): void {
-  const lookup = lookupIn(scope.environment);
+  const variable = lookupIn(scope.environment);
   const walk = (value: unknown, path: Path): unknown => {
     if (typeof value === 'string') return scalar(value, path);
     if (Array.isArray(value)) for (let i = 0; i < value.length; i++) value[i] = walk(value[i], [...path, i]);
@@ -69,6 +69,12 @@ export function interpolateDocument(document: SourceDocument, scope: Scope): voi
   };
   const scalar = (text: string, path: Path): unknown => {
     let result = text;
+    const isImage = path.length === 3 && path[0] === 'services' && path[2] === 'image';
+    const lookup = (name: string): string | undefined => {
+      const value = variable(name);
+      if (value !== undefined && !isImage) scope.session.variables.add(name);
+      return value;
+    };
     try {
       result = interpolate(text, lookup, {
         onUnset: (name) => {

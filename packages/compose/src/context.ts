@@ -14,6 +14,8 @@ export class Session {
   readonly files: SourceFile[] = [];
   readonly warnings: ComposeWarning[] = [];
   readonly localFiles: LocalFile[] = [];
+  /** Variables that had a value where they were used, images apart. */
+  readonly variables: Set<string> = new Set();
   /** Documents in the order they were merged: the last that has a path says where it stands. */
   readonly documents: SourceDocument[] = [];
   /** How local paths were written, by kind and absolute path. */
@@ -71,5 +73,8 @@ export function documentFault(
   details: Parameters<typeof faultAt>[3] = {},
 ): Error {
   const { depth: _depth, ...position } = document.position(path);
-  return faultAt(code, position, `Cannot load ${pathText(path)}: ${reason}`, { ...details, data: { path: pathText(path), ...details.data } });
+  return faultAt(code, position, `Cannot load ${pathText(path) || 'the compose file'}: ${reason}`, {
+    ...details,
+    data: { path: pathText(path), ...details.data },
+  });
 }

@@ -4,7 +4,7 @@
  * Source: the Compose specification, as compose-go implements it (`loader/loader.go`).
  */
 import { basename, dirname } from 'node:path/posix';
-import { isRecord } from '@cambium/base';
+import { compareUtf8, isRecord } from '@cambium/base';
 import { canonicalDocument, modernExternal } from './canonical.ts';
 import { interpolateDocument } from './cast.ts';
 import { documentFault, type Scope, Session } from './context.ts';
@@ -102,6 +102,7 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
     localFiles: localFilesOf(model, session),
     buildContexts: buildContextsOf(model),
     profiles: profileNames(services),
+    variables: [...session.variables].sort(compareUtf8),
     environment,
     warnings: session.warnings,
   };

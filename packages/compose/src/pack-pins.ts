@@ -85,11 +85,14 @@ export function isSingleFile(project: Project): boolean {
   return project.files.filter(({ role }) => role !== 'env').length === 1;
 }
 
-/**
- * Returns the compose file to ship: the source with its image scalars changed, or the resolved model where several files
- * make the project or the source cannot say it.
- */
-export function pinnedCompose(project: Project, stdin: string | undefined, pins: ReadonlyMap<string, string>, warn: (message: string) => void): string {
+export interface PinnedCompose {
+  text: string;
+  /** The source with its image scalars changed, or the resolved model where several files make the project or the source cannot say it. */
+  form: 'as-written' | 'resolved';
+}
+
+/** Returns the compose file to ship. */
+export function pinnedCompose(project: Project, stdin: string | undefined, pins: ReadonlyMap<string, string>, warn: (message: string) => void): PinnedCompose {
   const pinOf = (use: { reference: string; platform?: string }): string => pins.get(imageKey(use.reference, use.platform)) as string;
   const [source] = project.files;
   if (source !== undefined && isSingleFile(project)) {
@@ -103,11 +106,11 @@ export function pinnedCompose(project: Project, stdin: string | undefined, pins:
     }
     try {
       const text = source.path === '-' ? (stdin ?? '') : readFileSync(source.path, 'utf8');
-      return pinImages({ source: text, file: source.path, replacements, others: elsewhere });
+      return { text: pinImages({ source: text, file: source.path, replacements, others: elsewhere }), form: 'as-written' };
     } catch (error) {
       if (!isKnownError(error, 'COMPOSE_PIN_NOT_IN_PLACE')) throw error;
       warn(`${error.message}: the resolved model is packed instead`);
     }
   }
-  return printModel(portableModel(project, { pin: pinOf }));
+  return { text: printModel(portableModel(project, { pin: pinOf })), form: 'resolved' };
 }

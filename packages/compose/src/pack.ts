@@ -15,7 +15,8 @@ import { writeAppTree } from './app-tree.ts';
 import { composeError } from './errors.ts';
 import { type LoadOptions, loadProject } from './load.ts';
 import { closeImages, type ImageEvent, type PlannedImage, planImages, storeImages } from './pack-images.ts';
-import { imageKey, storeImages as imagesOfStore, isSingleFile, pinnedCompose, pinnedReference, wantedImages } from './pack-pins.ts';
+import { imageKey, storeImages as imagesOfStore, isSingleFile, type PinnedCompose, pinnedCompose, pinnedReference, wantedImages } from './pack-pins.ts';
+import { shippedVariables, variableFilesOf } from './pack-variables.ts';
 import { type CollectedFiles, collectProjectFiles } from './project-files.ts';
 import type { Project } from './types.ts';
 
@@ -87,6 +88,15 @@ export interface PackResult {
   hostPaths: CollectedFiles['hostPaths'];
   /** Files of the model that are not packed. */
   leftOut: CollectedFiles['leftOut'];
+  /** Packed files of variables, `.env` included: who reads the repository reads them. */
+  variableFiles: string[];
+  /** Whether the packed compose file is the source with other images, or the resolved model. */
+  composeForm: PinnedCompose['form'];
+  /**
+   * Variables, images apart. As written: those whose value is in no packed file, so that the device decides them.
+   * Resolved: those whose value stands in the packed compose file.
+   */
+  variables: string[];
   stats?: TransactionStats;
 }
 
@@ -121,6 +131,8 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
     try {
       const expansion = existing === undefined || existing.mode === 'archive' ? 1 : BARE_EXPANSION;
       const packed = images.map((image) => packedImage(image, expansion));
+      const pins = new Map(images.map((image) => [imageKey(image.reference, image.platformText), pinnedReference(image)]));
+      const compose = pinnedCompose(project, options.project.stdin, pins, (message) => on({ type: 'warning', message }));
       const plan: PackResult = {
         branch: options.branch,
         app,
@@ -133,13 +145,14 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
         estimatedWriteBytes: [...packed.map((image) => image.estimatedWriteBytes), ...files.files.map((file) => file.sizeBytes)].reduce((a, b) => a + b, 0),
         hostPaths: files.hostPaths,
         leftOut: files.leftOut,
+        variableFiles: variableFilesOf(project, files),
+        composeForm: compose.form,
+        variables: shippedVariables(project, compose.form, { files, given: options.project.environment }),
       };
       if (plan.dryRun) return plan;
-      const pins = new Map(images.map((image) => [imageKey(image.reference, image.platformText), pinnedReference(image)]));
-      const composeText = pinnedCompose(project, options.project.stdin, pins, (message) => on({ type: 'warning', message }));
       const repo = existing ?? (await Repo.init(options.repoPath, { mode: 'archive' }));
       if (existing === undefined) on({ type: 'repo-created', path: options.repoPath });
-      return await writeApp(repo, options, plan, images, { files, composeText }, on).catch((error: unknown) => {
+      return await writeApp(repo, options, plan, images, { files, composeText: compose.text }, on).catch((error: unknown) => {
         throw systemError(error, `Cannot write to repository "${repo.path}"`) ?? error;
       });
     } finally {

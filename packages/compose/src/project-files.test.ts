@@ -112,6 +112,35 @@ test('secrets are left out with a warning unless asked for, also inside a mounte
   assert.deepEqual(all.warnings, []);
 });
 
+test('secrets are left out by whatever name the project reaches them', async () => {
+  write({ 's/token': 's', 's/other': 's', 'conf/real': 's', 'conf/x': 'x' });
+  symlinkSync('../s/token', join(app, 'conf/link'));
+  symlinkSync('conf/real', join(app, 'alias'));
+  const service = 'volumes: ["./conf:/c", "./s/other:/o"]';
+  const top = 'secrets: {a: {file: ./s/token}, b: {file: ./s/other}, c: {file: ./alias}}';
+  assert.deepEqual(paths(await collect(service, {}, top)), ['conf/', 'conf/link@../s/token', 'conf/x', 's/']);
+  const all = paths(await collect(service, { includeSecrets: true }, top));
+  for (const path of ['s/token', 's/other', 'conf/real']) assert.ok(all.includes(path), path);
+});
+
+test('compose files that tools prefer to the packed one stay behind, where the project directory is mounted', async () => {
+  write({ 'compose.override.yaml': 'services: {}', 'docker-compose.override.yml': 'services: {}', 'sub/compose.yaml': 'other', 'x.yml': 'x' });
+  const collected = await collect('volumes: [".:/code"]');
+  assert.deepEqual(paths(collected), ['sub/', 'sub/compose.yaml', 'x.yml']);
+  assert.deepEqual(collected.leftOut, [
+    { path: 'compose.override.yaml', reason: 'replaced' },
+    { path: 'compose.yaml', reason: 'replaced' },
+    { path: 'docker-compose.override.yml', reason: 'replaced' },
+  ]);
+});
+
+test('build contexts are empty directories beside a compose file that ships as written', async () => {
+  write({ 'images/web/Dockerfile': 'FROM x' });
+  assert.deepEqual(paths(await collect('build: ./images/web', { sourceFiles: true })), ['images/', 'images/web/']);
+  assert.deepEqual(paths(await collect('build: ./images/web')), []);
+  for (const context of ['.', '../beside', 'https://example.com/x.git']) assert.deepEqual(paths(await collect(`build: ${context}`, { sourceFiles: true })), []);
+});
+
 test('links inside are kept with what they lead to; links outside are errors', async () => {
   write({ 'real/x': 'x', 'other/y': 'y', 'conf/a': 'a' });
   symlinkSync('../other', join(app, 'conf/dir'));
@@ -152,7 +181,7 @@ test('.composeappignores is honoured and not packed itself', async () => {
     'app.js': '',
   });
   const collected = await collect('volumes: [".:/app"]');
-  assert.deepEqual(paths(collected), ['app.js', 'compose.yaml', 'd/', 'd/y.log', 'keepnot/', 'keepnot/this']);
+  assert.deepEqual(paths(collected), ['app.js', 'd/', 'd/y.log', 'keepnot/', 'keepnot/this']);
   assert.ok(collected.leftOut.some((entry) => entry.path === 'x.log' && entry.reason === 'ignored'));
   assert.deepEqual(
     paths(await collect('volumes: [".:/app"]', { ignoreFile: '' })).filter((path) => path.includes('log')),

@@ -3,10 +3,11 @@
  *
  * Links are looked at one by one and never followed out of the project directory.
  */
-import { type Dirent, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from 'node:fs';
 import { dirname, join, relative } from 'node:path/posix';
 import { compareUtf8, decodeUtf8, errnoOf, isKnownError, systemError } from '@cambium/base';
 import { composeError, faultAt } from './errors.ts';
+import { COMPOSE_FILE_NAMES, OVERRIDE_FILE_NAMES } from './find-files.ts';
 import { IGNORE_NOTHING, type Ignore, parseIgnoreFile } from './ignore-file.ts';
 import { readText } from './source-file.ts';
 import type { ComposeWarning, LocalFile, Project } from './types.ts';
@@ -19,8 +20,8 @@ export interface CollectOptions {
   /** Name of the ignore file in the project directory; `.composeappignores` unless said otherwise, `''` for none. */
   ignoreFile?: string | undefined;
   /**
-   * Packs what was read to make the model too: `.env`, included and extended files. For apps whose compose file ships as it was written;
-   * a resolved model needs none of them.
+   * Packs what was read to make the model too: `.env`, included and extended files; and build contexts, as empty directories. For apps
+   * whose compose file ships as it was written; a resolved model needs none of them.
    */
   sourceFiles?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -52,9 +53,12 @@ export interface CollectedFiles {
   files: ProjectFile[];
   hostPaths: HostPath[];
   /** Relative paths that were left out, sorted, and why. */
-  leftOut: { path: string; reason: 'ignored' | 'secret' | 'special' | 'missing' }[];
+  leftOut: { path: string; reason: 'ignored' | 'secret' | 'special' | 'missing' | 'replaced' }[];
   warnings: ComposeWarning[];
 }
+
+/** Where the packed compose file stands in for the one that was read. */
+const REPLACED_NAMES: ReadonlySet<string> = new Set([...COMPOSE_FILE_NAMES, ...OVERRIDE_FILE_NAMES].filter((name) => name !== 'docker-compose.yml'));
 
 /** Larger trees are data and not an app. */
 export const MAX_PROJECT_ENTRIES: number = 500_000;
@@ -69,6 +73,7 @@ export const MAX_PROJECT_ENTRIES: number = 500_000;
 export async function collectProjectFiles(project: Project, options: CollectOptions = {}): Promise<CollectedFiles> {
   const collector = new Collector(project, options, readIgnore(project.directory, options.ignoreFile ?? IGNORE_FILE_NAME));
   for (const file of project.localFiles) collector.refer(file);
+  if (options.sourceFiles === true) for (const { path, key } of project.buildContexts) collector.standIn(path, key);
   return collector.result();
 }
 
@@ -80,6 +85,15 @@ function readIgnore(directory: string, name: string): { rules: Ignore; name: str
   } catch (error) {
     if (isKnownError(error, 'COMPOSE_FILE_NOT_FOUND')) return { rules: IGNORE_NOTHING, name: '' };
     throw error;
+  }
+}
+
+/** A secret may be reached by other names than its own: links lead to it, or it is a link. */
+function realPaths(directory: string, path: string): string[] {
+  try {
+    return [relative(realpathSync(directory), realpathSync(path))];
+  } catch {
+    return []; // it does not exist here, which is allowed
   }
 }
 
@@ -99,7 +113,7 @@ class Collector {
     this.#options = options;
     this.#ignore = ignore;
     const secrets = options.includeSecrets === true ? [] : project.localFiles.filter((file) => file.kind === 'secret');
-    this.#secrets = new Set(secrets.map((file) => relative(project.directory, file.path)));
+    this.#secrets = new Set(secrets.flatMap((file) => [relative(project.directory, file.path), ...realPaths(project.directory, file.path)]));
   }
 
   refer(file: LocalFile): void {
@@ -131,6 +145,16 @@ class Collector {
     this.#need(path, file, 0);
   }
 
+  /**
+   * Adds an empty directory where a build context is. Nothing is built on the device, the image is there; but docker-compose 1.29
+   * refuses a compose file whose build contexts do not exist.
+   */
+  standIn(path: string, key: string): void {
+    const inside = relative(this.#directory, path);
+    if (!path.startsWith('/') || inside === '' || inside === '..' || inside.startsWith('../')) return;
+    this.#empty(inside, key);
+  }
+
   result(): CollectedFiles {
     return {
       files: [...this.#files.values()].sort((a, b) => compareUtf8(a.path, b.path)),
@@ -160,6 +184,8 @@ class Collector {
         return;
       }
       here = here === '' ? part : `${here}/${part}`;
+      // Its own reference says that it is left out.
+      if (this.#secrets.has(here)) return;
       const stat = this.#stat(here);
       if (stat === undefined) return this.#missing(path, file, links);
       if (stat.isSymbolicLink()) {
@@ -195,6 +221,11 @@ class Collector {
       for (const name of this.#list(directory)) {
         const path = directory === '' ? name : `${directory}/${name}`;
         if (this.#secrets.has(path)) continue;
+        // Tools prefer these to docker-compose.yml, or merge them over it: what they say is in it already, with pinned images.
+        if (REPLACED_NAMES.has(path)) {
+          this.#leftOut.set(path, 'replaced');
+          continue;
+        }
         const ignored = this.#ignored(path);
         if (ignored) this.#leftOut.set(path, 'ignored');
         const stat = this.#stat(path);
@@ -258,6 +289,11 @@ class Collector {
     if (file.kind !== 'bind' || links > 0) return;
     // Docker makes the directory of a short-form bind when the container starts, and podman does not: so it is packed, empty.
     this.#warn('FILE_MISSING', `"${file.written}" of ${file.key} does not exist: an empty directory takes its place`, file);
+    this.#empty(path, file.key);
+  }
+
+  /** Adds a directory and those on the way to it, without what is in them. */
+  #empty(path: string, key: string): void {
     const parts = path.split('/');
     for (let i = 1; i <= parts.length; i++) {
       const at = parts.slice(0, i).join('/');
@@ -270,7 +306,7 @@ class Collector {
         source: stat === undefined ? '' : join(this.#directory, at),
         mode: stat === undefined ? 0o755 : stat.mode & 0o7777,
         sizeBytes: 0,
-        key: file.key,
+        key,
       });
     }
   }

@@ -85,6 +85,8 @@ export interface Project {
   buildContexts: BuildContext[];
   /** All profiles that services name, sorted. */
   profiles: string[];
+  /** Variables that had a value where the files use them, images apart; sorted. */
+  variables: string[];
   /** What variables were looked up in: the given environment over env files. */
   environment: Record<string, string>;
   warnings: ComposeWarning[];

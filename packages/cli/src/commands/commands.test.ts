@@ -105,12 +105,28 @@ test('pack fails with a code, a hint and the status of its kind', async (t) => {
   assert.equal(existsSync(join(directory, 'r')), false);
 });
 
+test('SOURCE_DATE_EPOCH is seconds, also before there were many', async (t) => {
+  const { cambium } = await appWorld(t);
+  for (const [seconds, date] of [
+    ['0', '1970-01-01 00:00:00'],
+    ['86400', '1970-01-02 00:00:00'],
+    ['20200101', '1970-08-22 19:08:21'],
+  ] as const) {
+    const packed = await cambium(['pack', '--repo=repo', ...SOURCE, `apps/${seconds}`, 'hello'], { SOURCE_DATE_EPOCH: seconds });
+    assert.equal(packed.status, 0, packed.stderr);
+    assert.match((await cambium(['ostree', '--repo=repo', 'show', `apps/${seconds}`])).stdout, new RegExp(`^Date: {2}${date}`, 'm'));
+  }
+});
+
 test('compose config prints the resolved model', async (t) => {
   const { cambium } = await appWorld(t);
   assert.match((await cambium(['compose', 'config', 'hello'])).stdout, /image: example\.com\/hello:1\n/);
   assert.equal((await cambium(['compose', 'config', '--images', '-f', 'hello/docker-compose.yml'], { IMAGE: 'other:2' })).stdout, 'other:2\n');
   assert.equal((await cambium(['compose', 'config', '--services', 'hello'])).stdout, 'web\n');
   assert.equal((JSON.parse((await cambium(['compose', 'config', '--json', 'hello'])).stdout) as { name: string }).name, 'hello');
+  for (const [flag, names] of Object.entries({ '--services': ['web'], '--images': ['example.com/hello:1'], '--profiles': [] })) {
+    assert.deepEqual(JSON.parse((await cambium(['compose', 'config', '--json', flag, 'hello'])).stdout), names, flag);
+  }
   assert.match((await cambium(['compose', 'config', '--no-interpolate', 'hello'])).stdout, /\$\{IMAGE:-example\.com\/hello:1\}/);
   assert.equal((await cambium(['compose', 'config', 'nowhere.yml'])).status, 4);
 });

@@ -24,7 +24,7 @@ export const command: Command<typeof flags> = {
     { command: 'cambium compose config ./shop', explains: 'Print the model of an app' },
     { command: 'cambium compose config --images -f docker-compose.yml -f prod.yml', explains: 'List the images of two merged files' },
   ],
-  json: 'the model, as `--format=json` prints it',
+  json: 'the model, as `--format=json` prints it; with --images, --services or --profiles [NAME]',
   async run({ ui, environment }, { values, operands }) {
     const project = await loadProject({
       ...projectOptions(values, operands[0], environment),
@@ -32,9 +32,13 @@ export const command: Command<typeof flags> = {
       interpolate: !values['no-interpolate'],
     });
     for (const warning of project.warnings) ui.warn(warning.message);
-    if (values.services) for (const name of Object.keys(project.model.services).sort()) ui.result(name);
-    else if (values.images) for (const image of project.images) ui.result(image.reference);
-    else if (values.profiles) for (const name of project.profiles) ui.result(name);
+    const list = (names: readonly string[]): void => {
+      if (ui.json || values.format === 'json') ui.resultJson(names);
+      else for (const name of names) ui.result(name);
+    };
+    if (values.services) list(Object.keys(project.model.services).sort());
+    else if (values.images) list(project.images.map(({ reference }) => reference));
+    else if (values.profiles) list(project.profiles);
     else if (ui.json || values.format === 'json') ui.resultJson(await resolvedModel(project));
     else ui.write(printModel(await resolvedModel(project)));
     return undefined;

@@ -48,6 +48,9 @@ function result(more: Partial<PackResult> = {}): PackResult {
     estimatedWriteBytes: 6000,
     hostPaths: [],
     leftOut: [],
+    variableFiles: [],
+    composeForm: 'as-written',
+    variables: [],
     ...more,
   };
 }
@@ -81,6 +84,25 @@ test('after a pack only the checksum is on stdout', async () => {
   assert.match(stderr, /5\.0 kB fetched in 1\.2 s/);
   assert.match(stderr, /Imported shop\/docker-compose\.yml to apps\/shop/);
   assert.match((await said(result({ commit, stats, unchanged: true }))).stderr, /^unchanged: /m);
+});
+
+test('what travels and what does not is said, before and after a pack', async () => {
+  const files: Partial<PackResult> = {
+    hostPaths: [{ path: '/srv/x', key: 'services.s.volumes[0]' }],
+    leftOut: [
+      { path: 'token', reason: 'secret' },
+      { path: 'data', reason: 'ignored' },
+    ],
+    variableFiles: ['.env', 'web.env'],
+    variables: ['PASSWORD', 'PORT'],
+  };
+  for (const dryRun of [true, false]) {
+    const { stderr } = await said(result({ dryRun, ...files }));
+    assert.match(stderr, /^Left out: token \(secret; --include-secrets packs it\)\nLeft out: data \(ignored\)\nMust exist on the device: \/srv\/x\n/);
+    assert.match(stderr, /^Packed as they are, readable by all who read the repository: \.env, web\.env$/m);
+    assert.match(stderr, /^Not packed: the values of PASSWORD, PORT; the packed compose file takes them from the environment of the device$/m);
+  }
+  assert.match((await said(result({ ...files, composeForm: 'resolved' }))).stderr, /^The packed compose file holds the values of PASSWORD, PORT$/m);
 });
 
 test('--json has every figure', async () => {

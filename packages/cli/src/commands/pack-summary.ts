@@ -17,6 +17,7 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
     ui.resultJson({ ...result, seconds: Number(seconds.toFixed(3)) });
     return;
   }
+  fileNotes(result, ui);
   if (result.dryRun) {
     const lines = imageLines(result.images, 'to fetch');
     for (const [i, image] of result.images.entries()) ui.result(`${lines[i]}, ${about(image.estimatedWriteBytes)} to write`);
@@ -29,8 +30,6 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
     if (image.skipped.length > 0)
       ui.note(`${image.reference}: ${count(image.skipped.length, 'special file')} left out${ui.verbose ? '' : ' (--verbose lists them)'}`);
   }
-  for (const { path, reason } of result.leftOut) ui.note(`Left out: ${path} (${reason})`);
-  for (const { path } of result.hostPaths) ui.detail(`Must exist on the device: ${path}`);
   for (const line of imageLines(result.images, 'fetched')) ui.note(line);
   const { stats } = result;
   if (stats !== undefined) {
@@ -41,6 +40,17 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
   ui.note(`${formatBytes(result.fetchBytes)} fetched in ${seconds.toFixed(1)} s`);
   ui.note(result.unchanged ? `unchanged: ${result.branch} holds ${result.app} as it is` : `Imported ${compose} to ${result.branch}`);
   if (result.commit !== undefined) ui.result(result.commit);
+}
+
+/** What travels and what does not: nobody should find out on the device, or from somebody else's checkout. */
+function fileNotes(result: PackResult, ui: Ui): void {
+  for (const { path, reason } of result.leftOut) ui.note(`Left out: ${path} (${reason}${reason === 'secret' ? '; --include-secrets packs it' : ''})`);
+  for (const { path } of result.hostPaths) ui.note(`Must exist on the device: ${path}`);
+  if (result.variableFiles.length > 0) ui.note(`Packed as they are, readable by all who read the repository: ${result.variableFiles.join(', ')}`);
+  if (result.variables.length === 0) return;
+  const names = result.variables.join(', ');
+  if (result.composeForm === 'resolved') ui.note(`The packed compose file holds the values of ${names}`);
+  else ui.note(`Not packed: the values of ${names}; the packed compose file takes them from the environment of the device`);
 }
 
 /** Nothing is exact; the rest depends on what the layers have in common with what is there. */

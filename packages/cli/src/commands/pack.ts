@@ -65,7 +65,7 @@ export const command: Command<typeof flags> = {
     { command: 'cambium pack --repo ./repo apps/shop ./shop/docker-compose.yml', explains: 'Pack an app' },
     { command: 'cambium pack --repo ./repo --arch arm64 --dry-run apps/shop ./shop', explains: 'See what packing for another machine would fetch' },
   ],
-  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, estimatedWriteBytes, … }], fetchBytes, estimatedWriteBytes, hostPaths, leftOut, stats?, seconds }',
+  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, estimatedWriteBytes, … }], fetchBytes, estimatedWriteBytes, hostPaths, leftOut, variableFiles, composeForm, variables, stats?, seconds }',
   async run({ ui, environment, signal }, { values, operands }) {
     const [branch, compose] = operands as readonly [string, string];
     const startMs = performance.now();
@@ -88,7 +88,7 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
     branch,
     project: projectOptions(values, compose, environment),
     platform: { ...parsePlatform(values.arch ?? machine(), values.variant), explicit: values.arch !== undefined },
-    timestamp: values.timestamp === undefined ? BigInt(Math.floor(Date.now() / 1000)) : parseTimestamp(values.timestamp),
+    timestamp: values.timestamp === undefined ? BigInt(Math.floor(Date.now() / 1000)) : parseTimestamp(values.timestamp, environment),
     registry: registryOptions(values, environment),
     includeSecrets: values['include-secrets'],
     dryRun: values['dry-run'],
@@ -101,9 +101,10 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
   };
 }
 
-/** `SOURCE_DATE_EPOCH` is a bare number of seconds. */
-function parseTimestamp(text: string): bigint {
-  return /^\d{9,12}$/.test(text) ? BigInt(text) : parseDate(text);
+/** `SOURCE_DATE_EPOCH` is a bare number of seconds, small ones included; for the flag a short one is a date like 20261120. */
+function parseTimestamp(text: string, environment: Environment): bigint {
+  const seconds = text === environment.variables.SOURCE_DATE_EPOCH ? /^\d{1,12}$/ : /^\d{9,12}$/;
+  return seconds.test(text) ? BigInt(text) : parseDate(text);
 }
 
 function parseImageSources(texts: readonly string[]): Map<string, string> {
