@@ -7,6 +7,7 @@ import { needsPeer, scratch } from '@cambium/testkit';
 import { commitDirectory } from './commit-directory.ts';
 import { type CommitOptions, findKernelRelease, writeCommitObject } from './commit-object.ts';
 import { overlayCommit } from './commit-overlay.ts';
+import { diff } from './diff.ts';
 import { MutableTree } from './mutable-tree.ts';
 import { Repo } from './repo.ts';
 import { commitOurs, makeSampleTree, ostree } from './sample-trees.test.ts';
@@ -157,6 +158,9 @@ test('directories deeper than any path are refused, and do not exhaust the stack
   const merged = MutableTree.of(repo, root);
   merged.setDirectory('other', MutableTree.of(repo, root));
   assert.throws(() => merged.merge(MutableTree.of(repo, root)), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  const empty = { tree: transaction.writeDirTree({ files: [], dirs: [] }), meta };
+  assert.throws(() => diff(repo, { kind: 'commit', root: empty }, { kind: 'commit', root }), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  assert.deepEqual(diff(repo, { kind: 'commit', root }, { kind: 'commit', root: empty }).removed, ['d']);
   // Nothing is changed in the tree, so it is taken as it is, and its sizes are counted.
   assert.ok(repo.hasObject('commit', writeCommitObject(transaction, { root, timestamp: 1n, generateSizes: true })));
 });

@@ -9,6 +9,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
 import { ostreeError } from './errors.ts';
 import { canonicalXattrs } from './framing.ts';
 import { requirePath } from './lookup.ts';
+import { checkDepth } from './mutable-tree.ts';
 import { checksumOf, encodeDirMeta, encodeFileHeader, fileChecksum } from './object-format.ts';
 import type { Repo } from './repo.ts';
 import { formatSize } from './rev-text.ts';
@@ -88,7 +89,8 @@ interface Side {
   tree?: Checksum;
 }
 
-function compare(a: Side, b: Side, path: string, result: DiffResult): void {
+function compare(a: Side, b: Side, path: string, result: DiffResult, depth = 0): void {
+  checkDepth(depth, 'compare');
   if (a.tree !== undefined && a.tree === b.tree) return;
   const names = a.names();
   for (const name of names) {
@@ -105,21 +107,22 @@ function compare(a: Side, b: Side, path: string, result: DiffResult): void {
       continue;
     }
     if (before.checksum() !== after.checksum()) result.modified.push(at);
-    if (before.directory) compare(before.enter(), after.enter(), `${at}/`, result);
+    if (before.directory) compare(before.enter(), after.enter(), `${at}/`, result, depth + 1);
   }
   for (const name of b.names()) {
     if (a.find(name) !== undefined) continue;
     const found = b.find(name);
     result.added.push(`${path}${name}`);
-    if (found?.directory === true) addAll(found.enter(), `${path}${name}/`, result);
+    if (found?.directory === true) addAll(found.enter(), `${path}${name}/`, result, depth + 1);
   }
 }
 
-function addAll(side: Side, path: string, result: DiffResult): void {
+function addAll(side: Side, path: string, result: DiffResult, depth: number): void {
+  checkDepth(depth, 'compare');
   for (const name of side.names()) {
     result.added.push(`${path}${name}`);
     const found = side.find(name);
-    if (found?.directory === true) addAll(found.enter(), `${path}${name}/`, result);
+    if (found?.directory === true) addAll(found.enter(), `${path}${name}/`, result, depth + 1);
   }
 }
 

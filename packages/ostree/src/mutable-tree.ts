@@ -10,8 +10,8 @@ import type { DirTree, TreeRoot } from './types.ts';
 const MAX_DEPTH = 2048;
 
 /** For every recursion over directories. @throws OSTREE_FILE_UNSUPPORTED */
-export function checkDepth(depth: number): void {
-  if (depth > MAX_DEPTH) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot commit: directories nested deeper than ${MAX_DEPTH}`);
+export function checkDepth(depth: number, action: 'commit' | 'compare' = 'commit'): void {
+  if (depth > MAX_DEPTH) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot ${action}: directories nested deeper than ${MAX_DEPTH}`);
 }
 
 export class MutableTree {
