@@ -42,6 +42,7 @@ test('writing changes only what was set', () => {
   assert.equal(file.string('new', 'k'), ' lead\ttab\n');
   assert.equal(file.removeGroup('new'), true);
   assert.equal(file.has('new'), false);
+  assert.equal(file.toString(), '# top\n[core]\nrepo_version=1\nmode=bare\nfsync=false\n# between\n\n[remote "origin"]\nbranches=main;other\\;one;\n');
 });
 
 test('what is no key file is refused with the line', () => {

@@ -144,6 +144,9 @@ export class KeyFile {
     const at = this.#groups.findIndex((group) => group.name === name);
     if (at < 1) return false;
     this.#groups.splice(at, 1);
+    // The empty line that parted the last group from the one before goes with it, as GLib has it.
+    const lines = this.#groups.at(-1)?.lines;
+    if (at === this.#groups.length && lines?.at(-1)?.text === '') lines.pop();
     return true;
   }
 

@@ -188,6 +188,12 @@ test('refs of collections', { skip }, async (t) => {
     line('refs -c --create=wrong:branch main', { sameMessage: false }),
     line('refs -c', ANY_ORDER),
     line('refs -c org.example.Other', ANY_ORDER),
+    setUp('remote add origin http://x --collection-id=org.example.Far'),
+    setUp('refs --create=origin:away main'),
+    setUp('refs --create=elsewhere:away main'),
+    line('refs -c', ANY_ORDER),
+    line('refs -c org.example.Far'),
+    line('refs -c bad..id'),
     line('refs', ANY_ORDER),
     line('refs -c --delete org.example.Other'),
     line('refs -c', ANY_ORDER),
@@ -713,7 +719,7 @@ test('gpg signatures are read as libostree reads them, and libostree reads ours'
   await same('show --gpg-verify-remote=nope main');
 });
 
-test('tars', { skip: firstReason(skip, needsPeer('tar', 'gzip')) }, async (t) => {
+test('tars', { skip: firstReason(skip, needsPeer('tar', 'gzip', 'zstd')) }, async (t) => {
   const pack =
     (name: string, ...options: string[]) =>
     (world: string): void => {
@@ -726,6 +732,7 @@ test('tars', { skip: firstReason(skip, needsPeer('tar', 'gzip')) }, async (t) =>
   await compare(scratch(t), [
     line('commit -b plain --tree=tar=plain.tar', { before: pack('plain.tar') }),
     line('commit -b gzip --tree=tar=a.tar.gz', { before: pack('a.tar.gz', '-z') }),
+    line('commit -b zstd --tree=tar=a.tar.zst', { before: pack('a.tar.zst', '--zstd') }),
     line('commit -b filtered --tree=tar=plain.tar --tar-pathname-filter=^dir/,changed/ --tar-autocreate-parents'),
     line('commit -b owned --tree=tar=plain.tar --owner-uid=5 --no-xattrs'),
     line('ls -RC filtered'),
@@ -740,6 +747,33 @@ test('tars', { skip: firstReason(skip, needsPeer('tar', 'gzip')) }, async (t) =>
     line('commit -b main --tree=tar=plain.tar --tree=dir=second'),
     line('fsck'),
   ]);
+});
+
+test('what is not available is refused by name, and leaves nothing behind', { skip: firstReason(skip, needsPeer('tar', 'xz', 'bzip2', 'cpio')) }, async (t) => {
+  const directory = scratch(t);
+  buildWorld(directory);
+  const options = { cwd: directory, env: { ...process.env, OSTREE_REPO: 'repo' }, accept: 'any' as const };
+  await run('ostree', ['init', '--repo=repo', '--mode=archive'], options);
+  for (const [name, flag] of Object.entries({ 'a.tar.xz': '-J', 'a.tar.bz2': '-j' })) await run('tar', ['-C', 'tree', flag, '-cf', name, '.'], options);
+  for (const format of ['newc', 'odc', 'bin', 'crc'])
+    spawnSync('cpio', ['-o', '-H', format, '-F', `../${format}.cpio`], { cwd: join(directory, 'tree'), input: '.\nfile\n' });
+  const before = snapshot(directory);
+  for (const [text, message] of [
+    ['--tree=tar=a.tar.xz', /^error: Cannot decompress xz: not supported yet/],
+    ['--tree=tar=a.tar.bz2', /^error: Cannot decompress bzip2: not supported yet/],
+    ...['newc', 'odc', 'bin', 'crc'].map(
+      (format) => [`--tree=tar=${format}.cpio`, /^error: Option --tree=tar=\w+.cpio \(a cpio archive\) is not available/] as const,
+    ),
+    ['tree --sign=KEY', /^error: Option --sign is not available in this version/],
+    ['tree --sign-type=ed25519', /^error: Option --sign-type is not available in this version/],
+    ['tree --selinux-policy=/', /^error: Option --selinux-policy is not available in this version/],
+    ['tree -P', /^error: Option --selinux-policy-from-base is not available in this version/],
+  ] as const) {
+    const done = await run(process.execPath, [LAUNCHER, 'ostree', ...line(`commit -b main ${text}`).args], options);
+    assert.equal(done.status, 1, text);
+    assert.match(done.stderr, message, text);
+    assert.deepEqual(snapshot(directory), before, text);
+  }
 });
 
 test('export gives a tar from which the same commit can be made', { skip: firstReason(skip, needsRoot(), needsPeer('tar')) }, async (t) => {
@@ -797,6 +831,11 @@ test('remote', { skip }, async (t) => {
     line('remote add --force one http://y/'),
     line('remote add two http://z main dev --set=tls-permissive=true --no-gpg-verify --no-sign-verify --contenturl=http://c --collection-id=org.a.B'),
     line('remote list -u'),
+    line('remote add five http://z --no-sign-verify --custom-backend=q --set=k=v --contenturl=http://c'),
+    line('remote add six --custom-backend=q'),
+    line('remote add --force --if-not-exists six http://x'),
+    line('remote show-url six'),
+    line('remote delete six'),
     line('remote --set=a=b add three metalink=http://m'),
     line('remote add bad/name http://x'),
     line('remote add four http://x --collection-id=bad'),

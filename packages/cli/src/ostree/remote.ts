@@ -79,20 +79,24 @@ const SUBCOMMANDS: Readonly<Record<string, Act>> = {
   list: ({ ui }, repo, values) => {
     const names = [...new Set(chain(repo).flatMap(({ config }) => config.groups().flatMap((group) => GROUP.exec(group)?.[1] ?? [])))].sort();
     const width = Math.max(0, ...names.map((name) => name.length));
-    for (const name of names) ui.result(values['show-urls'] ? `${name.padEnd(width)}  ${urlOf(repo, name) ?? ''}` : name);
+    for (const name of names) ui.result(values['show-urls'] ? `${name.padEnd(width)}  ${requireUrl(repo, name)}` : name);
   },
   'show-url': ({ ui }, repo, _values, [name]) => {
     if (name === undefined) throw new UsageError('NAME must be specified');
     if (!chain(repo).some(({ config }) => config.has(groupOf(name)))) throw new OstreeFailure(`Remote "${name}" not found`);
-    const url = urlOf(repo, name);
-    if (url === undefined) throw new OstreeFailure(`No "url" option in remote "${name}"`);
-    ui.result(url);
+    ui.result(requireUrl(repo, name));
   },
 };
 
 /** A repository has the remotes of its parents too. */
 function chain(repo: Repo): Repo[] {
   return repo.parent === undefined ? [repo] : [repo, ...chain(repo.parent)];
+}
+
+function requireUrl(repo: Repo, name: string): string {
+  const url = urlOf(repo, name);
+  if (url === undefined) throw new OstreeFailure(`No "url" option in remote "${name}"`);
+  return url;
 }
 
 function urlOf(repo: Repo, name: string): string | undefined {
@@ -110,17 +114,18 @@ function remoteSettings(values: RemoteFlags, url: string | undefined, branches: 
     if (value !== undefined) settings.push([key, value]);
   };
   if (url?.startsWith('metalink=') === true) add('metalink', url.slice('metalink='.length));
-  else add('url', url ?? '');
+  else add('url', url);
   if (branches.length > 0) add('branches', `${branches.join(';')};`);
   add('contenturl', values.contenturl);
+  add('custom-backend', values['custom-backend']);
   for (const text of values.set) {
     const equals = text.indexOf('=');
     if (equals < 0) throw new OstreeFailure(`Missing '=' in KEY=VALUE for --set`);
     add(text.slice(0, equals), text.slice(equals + 1));
   }
-  if (values['no-gpg-verify']) add('gpg-verify', 'false');
+  // Without signatures of one kind libostree wants none of the other.
+  if (values['no-gpg-verify'] || values['no-sign-verify']) add('gpg-verify', 'false');
   if (values['no-sign-verify']) add('sign-verify', 'false');
-  add('custom-backend', values['custom-backend']);
   add('collection-id', values['collection-id']);
   return settings;
 }
