@@ -36,7 +36,13 @@ export const COMMAND_TREE: Group = {
         { name: 'prune', summary: 'Search for unreachable objects', load: async () => (await import('./ostree/prune.ts')).command },
         { name: 'pull-local', summary: 'Copy data from SRC_REPO', load: async () => (await import('./ostree/pull-local.ts')).command },
         { name: 'refs', summary: 'List refs', load: async () => (await import('./ostree/refs.ts')).command },
-        { name: 'remote', summary: 'Remote commands that may involve internet access', load: async () => (await import('./ostree/remote.ts')).command },
+        // Hidden until pull is here: add, delete, list and show-url work, the rest of libostree's subcommands and their own help are missing.
+        {
+          name: 'remote',
+          summary: 'Remote commands that may involve internet access',
+          hidden: true,
+          load: async () => (await import('./ostree/remote.ts')).command,
+        },
         { name: 'reset', summary: 'Reset a REF to a previous COMMIT', load: async () => (await import('./ostree/reset.ts')).command },
         { name: 'rev-parse', summary: 'Output the target of a rev', load: async () => (await import('./ostree/rev-parse.ts')).command },
         { name: 'show', summary: 'Output a metadata object', load: async () => (await import('./ostree/show.ts')).command },
