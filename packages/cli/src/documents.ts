@@ -20,7 +20,9 @@ export function renderCommandsPage(root: CatalogueGroup): string {
     '## cambium ostree',
     'The `ostree` command of libostree 2022.7, verb for verb and flag for flag: its output, its messages, and exit status 1 for every failure. ' +
       'Every verb takes `--repo=PATH`; without it the current directory is used when it is a repository, then `OSTREE_REPO`, then `/ostree/repo`. ' +
-      'A link named `ostree` that leads to `cambium` is the same command.',
+      'A link named `ostree` that leads to `cambium` is the same command. ' +
+      'As in libostree `SOURCE_DATE_EPOCH`, `OSTREE_GPG_HOME`, `OSTREE_BOOTID` (the name of this boot in staging directories) and, for tests, ' +
+      '`OSTREE_REPO_TEST_ERROR=pre-commit` (`commit` fails when all is staged) are obeyed.',
     ...verbs.map(section),
   ];
   return `${parts.join('\n\n')}\n`;
