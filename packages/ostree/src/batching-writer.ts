@@ -8,7 +8,7 @@ import { ostreeError } from './errors.ts';
 import { encodeFileHeader } from './object-format.ts';
 import type { FileHeader } from './types.ts';
 
-const BUFFER_BYTES: number = 512 * 1024;
+const BUFFER_BYTES: number = 1024 * 1024;
 
 /** Stands for the caller's thread where lanes are numbered. */
 const INLINE = -1;
