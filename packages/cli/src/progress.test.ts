@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KnownError } from '@cambium/base';
-import { createProgress, formatBytes, type ProgressMode, renderStatus, toJsonLine } from './progress.ts';
+import { createProgress, formatBytes, formatCount, type ProgressMode, renderStatus, toJsonLine } from './progress.ts';
 
 interface Step {
   type: string;
@@ -62,6 +62,10 @@ test('sizes and states for people', () => {
   ] as const) {
     assert.equal(formatBytes(bytes), text);
   }
+  assert.deepEqual(
+    [0, 1, 2].map((amount) => formatCount(amount, 'image')),
+    ['0 images', '1 image', '2 images'],
+  );
   assert.equal(renderStatus({ what: 'Checking', done: 3, unit: 'count' }), 'Checking: 3');
   assert.equal(renderStatus({ what: 'Checking', done: 3, total: 0, unit: 'count', detail: 'x' }), 'Checking: 3 of 0  x');
 });

@@ -89,6 +89,11 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(1)} ${unit}`;
 }
 
+/** Returns `1 image`, `2 images`. */
+export function formatCount(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}
+
 /** Returns one line of JSON; big integers become numbers, errors keep code and message. */
 export function toJsonLine(value: unknown): string {
   return `${JSON.stringify(value, (_key, item: unknown) => {

@@ -2,7 +2,7 @@ import { cleanRepo, planRepoClean, type RepoCleanPlan } from '@cambium/bridge';
 import { cleanCheckouts } from '@cambium/device';
 import { Repo } from '@cambium/ostree';
 import type { Command, Context } from '../command.ts';
-import { formatBytes } from '../progress.ts';
+import { formatBytes, formatCount } from '../progress.ts';
 import { deviceState, podmanHere, storageConf } from './device-places.ts';
 import { repoPlace } from './repo-place.ts';
 import { runUnshared, shouldUnshare } from './unshare.ts';
@@ -62,7 +62,7 @@ async function cleanMachine({ ui, environment, signal }: Context, dryRun: boolea
   for (const path of result.leftovers) ui.result(path);
   for (const { checkout, containers, images } of result.inUse) ui.note(`Kept ${checkout.path}: used by ${[...containers, ...images].join(', ')}`);
   const total = result.removed.length + result.leftovers.length;
-  ui.note(total === 0 ? 'Nothing to delete' : `${dryRun ? 'Would delete' : 'Deleted'} ${total} checkouts`);
+  ui.note(total === 0 ? 'Nothing to delete' : `${dryRun ? 'Would delete' : 'Deleted'} ${formatCount(total, 'checkout')}`);
 }
 
 async function clean({ ui, signal }: Context, path: string, dryRun: boolean): Promise<void> {

@@ -1,6 +1,7 @@
 import { mountApp, prepareStorageConf } from '@cambium/device';
 import { Repo } from '@cambium/ostree';
 import type { Command } from '../command.ts';
+import { formatCount } from '../progress.ts';
 import { deviceState, podmanHere, storageConf } from './device-places.ts';
 import { repoPlace } from './repo-place.ts';
 import { runUnshared, shouldUnshare } from './unshare.ts';
@@ -51,7 +52,9 @@ export const command: Command<typeof flags> = {
     });
     if (ui.json) ui.resultJson(result);
     else ui.result(result.appPath);
-    ui.note(result.unchanged ? `"${result.name}" was mounted already` : `Mounted "${result.name}" with ${Object.keys(result.images).length} images`);
+    ui.note(
+      result.unchanged ? `"${result.name}" was mounted already` : `Mounted "${result.name}" with ${formatCount(Object.keys(result.images).length, 'image')}`,
+    );
     if (result.replaced !== undefined) ui.note(`Commit ${result.replaced} was replaced; cambium clean deletes it once no container uses it`);
     return undefined;
   },

@@ -1,6 +1,6 @@
 /** What `cambium pack` says at its end. */
 import type { PackedImage, PackResult } from '@cambium/compose';
-import { formatBytes } from '../progress.ts';
+import { formatBytes, formatCount } from '../progress.ts';
 import type { Ui } from '../ui.ts';
 
 export interface SummaryContext {
@@ -22,13 +22,13 @@ export function printPackSummary(result: PackResult, context: SummaryContext): v
     const lines = imageLines(result.images, 'to fetch');
     for (const [i, image] of result.images.entries()) ui.result(`${lines[i]}, ${about(image.estimatedWriteBytes)} to write`);
     const total = `${formatBytes(result.fetchBytes)} to fetch, ${about(result.estimatedWriteBytes)} to write`;
-    ui.result(`Total: ${total} for ${count(result.images.length, 'image')} and the app's own files`);
+    ui.result(`Total: ${total} for ${formatCount(result.images.length, 'image')} and the app's own files`);
     return;
   }
   for (const image of result.images) {
     for (const entry of image.skipped) ui.detail(`left out of ${image.reference}: ${entry.kind} ${entry.path}`);
     if (image.skipped.length > 0)
-      ui.note(`${image.reference}: ${count(image.skipped.length, 'special file')} left out${ui.verbose ? '' : ' (--verbose lists them)'}`);
+      ui.note(`${image.reference}: ${formatCount(image.skipped.length, 'special file')} left out${ui.verbose ? '' : ' (--verbose lists them)'}`);
   }
   for (const line of imageLines(result.images, 'fetched')) ui.note(line);
   const { stats } = result;
@@ -62,11 +62,7 @@ function imageLines(images: readonly PackedImage[], verb: string): string[] {
   const width = Math.max(0, ...images.map((image) => image.reference.length));
   return images.map((image) => {
     const known = image.layers.filter((layer) => layer.known).length;
-    const layers = `${count(image.layers.length, 'layer')}, ${known} known`;
+    const layers = `${formatCount(image.layers.length, 'layer')}, ${known} known`;
     return `${image.reference.padEnd(width)}  ${layers.padEnd(20)}  ${formatBytes(image.fetchBytes)} ${verb}`;
   });
-}
-
-function count(amount: number, noun: string): string {
-  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
 }
