@@ -45,6 +45,8 @@ const NAMES: readonly (readonly [why: string, entry: TarEntrySpec, words: RegExp
   ['..', { path: '../escape', content: 'x' }, /"\.\.\/escape".*upwards/],
   ['.. inside', { path: 'a/../../escape', content: 'x' }, /"a\/\.\.\/\.\.\/escape"/],
   ['.. as a directory', { path: '../up/' }, /"\.\.\/up\/"/],
+  ['an absolute name', { path: '/etc/shadow', content: 'x' }, /"\/etc\/shadow".*absolute/],
+  ['the root by an absolute name', { path: '/' }, /absolute/],
   ['not UTF-8', { path: Buffer.from('caf\xe9', 'latin1'), content: 'x' }, /"caf\\xe9".*UTF-8/],
   ['a name over 255 bytes', { path: `d/${'n'.repeat(256)}`, content: 'x' }, /"d\/nnn.*255 bytes/],
   ['a NUL in a PAX name', { path: 'x', pax: { path: 'a\0b' }, content: 'x' }, /NUL/],

@@ -147,7 +147,7 @@ class EntryReceiver {
 
   entry(entry: TarEntry): void {
     this.entries++;
-    const path = this.#tree.path(entry.path);
+    const path = this.#tree.entryPath(entry.path);
     if (path === undefined) return;
     if (entry.uid > MAX_ID || entry.gid > MAX_ID) {
       throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${path.join('/')}" of layer ${this.#layer}: its owner is no number of Linux`, {

@@ -46,6 +46,15 @@ export class LayerTree {
     this.#whiteout = whiteout;
   }
 
+  /**
+   * As {@link path} for the name of an entry itself: an absolute one is refused. Tools that build layers never write one,
+   * and readers differ in where it leads.
+   */
+  entryPath(raw: Uint8Array): string[] | undefined {
+    if (raw[0] === 0x2f) throw this.#refused(raw, 'its name is an absolute path');
+    return this.path(raw);
+  }
+
   /** Returns the components of an entry's name, or undefined for what aufs kept for itself. @throws BRIDGE_LAYER_ENTRY_REFUSED naming layer and entry */
   path(raw: Uint8Array): string[] | undefined {
     try {
@@ -58,12 +67,7 @@ export class LayerTree {
       }
       return path;
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${quoteBytes(raw)}" of layer ${this.#layer}: ${why}`, {
-        cause,
-        hint: 'Names must be UTF-8 paths that stay inside the image; rebuild the image without this entry',
-        data: { layer: this.#layer, entry: quoteBytes(raw) },
-      });
+      throw this.#refused(raw, cause instanceof Error ? cause.message : String(cause), cause);
     }
   }
 
@@ -165,6 +169,14 @@ export class LayerTree {
       cause,
       hint: 'A repository of mode archive holds every file',
       data: { layer: this.#layer, entry },
+    });
+  }
+
+  #refused(raw: Uint8Array, why: string, cause?: unknown): Error {
+    return bridgeError('BRIDGE_LAYER_ENTRY_REFUSED', `Cannot store entry "${quoteBytes(raw)}" of layer ${this.#layer}: ${why}`, {
+      cause,
+      hint: 'Names must be relative UTF-8 paths that stay inside the image; rebuild the image without this entry',
+      data: { layer: this.#layer, entry: quoteBytes(raw) },
     });
   }
 
