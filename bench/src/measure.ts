@@ -1,7 +1,7 @@
 /**
  * Times whole commands, two in turn, and reports medians, the ratio pair by pair, and peak resident memory.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +31,8 @@ export interface Comparison {
 /** Runs one command to its end. @throws Error with its output when it fails */
 export async function runOnce(step: Step): Promise<Run> {
   await step.prepare?.();
+  // What was written before must not be flushed at the cost of this run: both sides end with a sync of the whole volume.
+  spawnSync('sync');
   const directory = mkdtempSync(join(tmpdir(), 'cambium-bench-'));
   const report = join(directory, 'time');
   try {
