@@ -2,13 +2,14 @@
  * Image commits: one image's squashed root filesystem as an OSTree commit under a ref by its manifest digest,
  * with the documents that made it. Format: `docs/formats/layer-commits.md`.
  */
-import { type Checksum, compareUtf8, type DiffId, type Digest, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
+import { type Checksum, type DiffId, type Digest, parseDiffId, parseDigest, splitDigest } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import type { DocumentCache } from '@cambium/oci';
 import { type Metadata, MutableTree, type Repo, type Transaction, type TreeRoot } from '@cambium/ostree';
 import { createSquash, type DirectoryStore } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { DEFAULT_META, IMPLIED_META, type LayerCommit, type LayerLink, type SkippedEntry } from './layer-commit.ts';
+import { byName } from './layer-tree.ts';
 
 export const IMAGE_REF_PREFIX = 'cambium/images/';
 /** Changes whenever the same layers would give another tree. */
@@ -134,8 +135,6 @@ function squashLayers(repo: Repo, transaction: Transaction, layers: readonly Lay
   }
   return squash(stack);
 }
-
-const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
 function linkFiles(repo: Repo, transaction: Transaction, root: TreeRoot, below: MutableTree, layer: { links: readonly LayerLink[]; diffId: DiffId }): TreeRoot {
   const tree = MutableTree.of(repo, root);

@@ -19,7 +19,8 @@ interface Directory {
   skipped: Map<string, string> | undefined;
 }
 
-const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
+/** Orders entries as dirtrees have them. */
+export const byName = (a: { name: string }, b: { name: string }): number => compareUtf8(a.name, b.name);
 
 const newDirectory = (): Directory => ({ meta: undefined, files: new Map(), dirs: new Map(), links: undefined, skipped: undefined });
 

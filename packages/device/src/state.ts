@@ -9,12 +9,13 @@
  * STATE/apps/NAME                       link to ../checkouts/NAME@COMMIT/NAME
  * ```
  */
-import { lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { lstatSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Checksum, errnoOf, isChecksum, isRecord, parseJson, systemError } from '@cambium/base';
+import { type Checksum, errnoOf, isChecksum, systemError } from '@cambium/base';
 import { syncDirectory } from '@cambium/ostree';
 import { makeDirectory } from './directories.ts';
 import { deviceError } from './errors.ts';
+import { readStoreRecords } from './store-records.ts';
 
 export interface CheckoutId {
   name: string;
@@ -147,17 +148,7 @@ function isThere(path: string, kind: 'isFile' | 'isDirectory'): boolean {
 
 /** Returns the IDs of the images in a store; none when it is lost. @throws JSON_INVALID */
 export function imagesInStore(store: string): string[] {
-  const path = join(store, 'overlay-images', 'images.json');
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
-    throw systemError(error, `Cannot read ${path}`) ?? error;
-  }
-  const records = parseJson(bytes, path);
-  if (!Array.isArray(records)) return [];
-  return records.flatMap((record) => (isRecord(record) && typeof record.id === 'string' ? [record.id] : []));
+  return readStoreRecords(join(store, 'overlay-images', 'images.json')).flatMap(({ id }) => (typeof id === 'string' ? [id] : []));
 }
 
 export function isAppName(name: string): boolean {

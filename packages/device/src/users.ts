@@ -1,9 +1,9 @@
 /** What needs which checkouts: containers, and images that podman keeps itself on top of a layer of ours. */
-import { readFileSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, isRecord, parseJson, systemError } from '@cambium/base';
 import { type Container, listContainers, type PodmanOptions, podmanStorage } from './podman.ts';
 import { type Checkout, imagesInStore } from './state.ts';
+import { readStoreRecords } from './store-records.ts';
 
 /** An image in podman's own storage that stands on a layer it does not have there: built on, or pulled beside, one of a read-only store. */
 export interface DependentImage {
@@ -85,17 +85,8 @@ interface StoreRecord {
 }
 
 function recordsIn(path: string): StoreRecord[] {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return [];
-    throw systemError(error, `Cannot read ${path}`) ?? error;
-  }
-  const records = parseJson(bytes, path);
-  if (!Array.isArray(records)) return [];
   const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  return records.filter(isRecord).map((record) => ({
+  return readStoreRecords(path).map((record) => ({
     id: text(record.id) ?? '',
     parent: text(record.parent),
     layer: text(record.layer),
