@@ -63,7 +63,8 @@ export async function compare(name: string, goal: string, ours: Step, peer: Step
   for (let i = 0; i < runs; i++) {
     mine.push(await runOnce(ours));
     if (peer !== undefined) theirs.push(await runOnce(peer));
-    process.stderr.write(`${name}: ${i + 1}/${runs}\n`);
+    const [mineNow, theirsNow] = [mine.at(-1), theirs.at(-1)].map((run) => (run === undefined ? '' : ` ${run.seconds.toFixed(2)} s`));
+    process.stderr.write(`${name}: ${i + 1}/${runs}${mineNow}${theirsNow}\n`);
   }
   const ratios = theirs.map((run, i) => run.seconds / (mine[i] as Run).seconds);
   return {

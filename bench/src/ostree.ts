@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Comparison, compare, runOnce } from './measure.ts';
+import { Scratch } from './scratch.ts';
 import { writeSmallFiles } from './small-files.ts';
 
 export interface BenchContext {
@@ -18,7 +19,7 @@ export interface BenchContext {
 
 const FILES = 50_000;
 
-export async function benchOstree({ cambium, cache, scratch, runs }: BenchContext): Promise<Comparison[]> {
+export async function benchOstree({ cambium, cache, scratch: parent, runs }: BenchContext): Promise<Comparison[]> {
   const tree = join(cache, `small-files-${FILES}`);
   if (!existsSync(join(tree, '.complete'))) {
     rmSync(tree, { recursive: true, force: true });
@@ -26,12 +27,13 @@ export async function benchOstree({ cambium, cache, scratch, runs }: BenchContex
     mkdirSync(join(tree, '.complete'));
   }
   const root = join(tree, 'root');
+  const scratch = new Scratch(join(parent, 'ostree'));
   const ours = [...cambium, 'ostree'];
   const peer = ['ostree'];
   const rows: Comparison[] = [];
-  const repo = (who: string): string => join(scratch, `repo-${who}`);
+  const repo = (who: string): string => scratch.at(`repo-${who}`);
   const fresh = (who: string, mode: string) => async (): Promise<void> => {
-    rmSync(repo(who), { recursive: true, force: true });
+    scratch.clear(`repo-${who}`);
     await runOnce({ command: ['ostree', 'init', `--repo=${repo(who)}`, `--mode=${mode}`] });
   };
   const commit = (tool: readonly string[], who: string): string[] => [
@@ -59,13 +61,13 @@ export async function benchOstree({ cambium, cache, scratch, runs }: BenchContex
     );
   }
   // The bare-user repositories of the last rows serve the reading commands.
-  const out = (who: string): string => join(scratch, `out-${who}`);
+  const out = (who: string): string => scratch.at(`out-${who}`);
   for (const [name, flags] of [
     ['hard links', ['-U', '-H']],
     ['copies', ['-U', '-C']],
   ] as const) {
     const checkout = (tool: readonly string[], who: string) => ({
-      prepare: () => rmSync(out(who), { recursive: true, force: true }),
+      prepare: () => scratch.clear(`out-${who}`),
       command: [...tool, 'checkout', `--repo=${repo('peer')}`, ...flags, 'bench', out(who)],
     });
     rows.push(await compare(`ostree checkout, ${name}`, '≥ 1×', checkout(ours, 'ours'), checkout(peer, 'peer'), runs));

@@ -2,12 +2,13 @@
  * `cambium pack` beside precompose's procedure: `podman pull` of each image into a fresh store, then `ostree commit` of
  * the whole into an archive repository. Three images of about 190–220 MB each, from docker-registry on loopback.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BuiltLayout, makeDebianImages, podmanEnvironment, pushLayout } from '@cambium/testkit';
 import { type Comparison, compare, runOnce, type Step } from './measure.ts';
 import type { BenchContext } from './ostree.ts';
 import { startBenchRegistry } from './registry.ts';
+import { Scratch } from './scratch.ts';
 
 const BRANCH = 'apps/shop';
 
@@ -21,9 +22,8 @@ type ImageSet = Record<'nginx' | 'redis' | 'flask' | 'flaskChanged', BuiltLayout
 
 /** `apart`: each image brings all it has in layers of its own. `shared`: all stand on one base layer. */
 async function benchImages({ cambium, scratch: parent, runs }: BenchContext, kind: 'apart' | 'shared', images: ImageSet): Promise<Comparison[]> {
-  const scratch = join(parent, kind);
-  mkdirSync(scratch);
-  const registry = await startBenchRegistry(join(scratch, 'registry'));
+  const scratch = new Scratch(join(parent, kind));
+  const registry = await startBenchRegistry(scratch.at('registry'));
   const podman = await podmanEnvironment({ rootless: false, insecureRegistries: [registry.host] });
   try {
     const names = ['nginx', 'redis', 'flask'].map((name) => `${registry.host}/bench/${name}:latest`);
@@ -31,20 +31,20 @@ async function benchImages({ cambium, scratch: parent, runs }: BenchContext, kin
     await pushLayout(images.redis, names[1] as string);
     const pushFlask = (changed: boolean): Promise<void> => pushLayout(changed ? images.flaskChanged : images.flask, names[2] as string);
 
-    const project = join(scratch, 'shop');
+    const project = scratch.at('shop');
     mkdirSync(project);
     writeFileSync(join(project, 'docker-compose.yml'), `services:\n${names.map((name, i) => `  s${i}:\n    image: ${name}\n`).join('')}`);
-    const ourRepo = join(scratch, 'ours');
-    const peerRepo = join(scratch, 'peer');
-    const peerScript = join(scratch, 'procedure.sh');
-    writeFileSync(peerScript, procedure(names, peerRepo, join(scratch, 'pulled'), join(scratch, 'pulled-run')));
+    const ourRepo = scratch.at('ours');
+    const peerRepo = scratch.at('peer');
+    const peerScript = scratch.at('procedure.sh');
+    writeFileSync(peerScript, procedure(names, peerRepo, scratch.at('pulled')));
 
     const pack = [...cambium, 'pack', '--repo', ourRepo, BRANCH, join(project, 'docker-compose.yml')];
     const ours = (prepare: () => Promise<void>): Step => ({ prepare, command: pack });
     const peer = (prepare: () => Promise<void>): Step => ({ prepare, command: ['sh', peerScript], environment: { ...podman.env } });
     const fresh = async (): Promise<void> => {
       await pushFlask(false);
-      for (const repo of [ourRepo, peerRepo]) rmSync(repo, { recursive: true, force: true });
+      for (const name of ['ours', 'peer']) scratch.clear(name);
       await runOnce({ command: ['ostree', 'init', `--repo=${peerRepo}`, '--mode=archive'] });
     };
     const what = kind === 'apart' ? 'three images, no layer in common' : 'three images on one base layer';
@@ -75,16 +75,16 @@ async function benchImages({ cambium, scratch: parent, runs }: BenchContext, kin
 }
 
 /** What precompose does, without its Python. */
-function procedure(names: readonly string[], repo: string, store: string, runroot: string): string {
-  const clean = `rm -rf ${store} ${runroot}`;
-  const podman = `podman --root ${store}/storage --runroot ${runroot} --storage-driver overlay`;
+function procedure(names: readonly string[], repo: string, store: string): string {
+  const podman = 'podman --root $store/storage --runroot $run --storage-driver overlay';
   return [
     'set -e',
-    clean,
-    `mkdir -p ${store}`,
+    `store=$(mktemp -d ${store}-XXXXXX)`,
+    // Apart, because podman takes a short path only.
+    'run=$(mktemp -d)',
     ...names.map((name) => `${podman} pull -q ${name}`),
-    `ostree commit --repo=${repo} -b ${BRANCH} --tree=dir=${store}`,
-    clean,
+    `ostree commit --repo=${repo} -b ${BRANCH} --tree=dir=$store`,
+    'rm -rf $store $run',
     '',
   ].join('\n');
 }

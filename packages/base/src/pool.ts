@@ -22,6 +22,8 @@ export interface Pool<Request, Response> {
    * Buffers in `transfer` move to the worker.
    */
   run(request: Request, transfer?: readonly ArrayBuffer[], lane?: number): Promise<Response>;
+  /** Starts all threads now; they start with their first task otherwise. */
+  start(): void;
   close(): Promise<void>;
 }
 
@@ -99,6 +101,9 @@ export function createPool<Request, Response>(options: PoolOptions): Pool<Reques
         target.waiting.set(id, { resolve, reject });
         target.worker.ref();
       });
+    },
+    start() {
+      for (let lane = 0; lane < options.size; lane++) laneAt(lane);
     },
     async close() {
       closed = true;

@@ -123,6 +123,9 @@ export async function closeImages(images: readonly PlannedImage[]): Promise<void
   await Promise.all(images.map((image) => image.resolved.source.close()));
 }
 
+/** Layers above this are worth a flush of their own. */
+const FLUSH_BYTES = 8 * 1024 ** 2;
+
 export interface StoreOptions {
   signal?: AbortSignal | undefined;
   /** Largest uncompressed layer; {@link MAX_LAYER_BYTES} by default. */
@@ -144,17 +147,30 @@ export async function storeImages(
   const { signal } = options;
   const limit = options.layerLimitBytes === undefined ? {} : { limitBytes: options.layerLimitBytes };
   const missing = new Map<DiffId, { layer: PlannedLayer; source: ImageSource }>();
-  const known = new Map<Digest, StoredImage>();
+  const stored = new Map<Digest, StoredImage>();
   for (const image of images) {
     // Looked at again: until the transaction held the lock, another process could drop what the plan counted on.
-    const stored = image.stored === undefined ? undefined : findImageCommit(repo, image.resolved.manifest.digest);
-    if (stored !== undefined) known.set(image.resolved.manifest.digest, stored);
+    const before = image.stored === undefined ? undefined : findImageCommit(repo, image.resolved.manifest.digest);
+    if (before !== undefined) stored.set(image.resolved.manifest.digest, before);
     else
       for (const layer of image.layers)
         if (findLayerCommit(repo, layer.diffId) === undefined) missing.set(layer.diffId, { layer, source: image.resolved.source });
   }
   const imported = new Map<DiffId, LayerCommit>();
+  // Squashed as soon as an image is whole, while layers of others still come.
+  const storeWholeImages = (): void => {
+    for (const { reference, layers, resolved } of images) {
+      const { manifest, config } = resolved;
+      if (stored.has(manifest.digest) || layers.some(({ diffId }) => missing.has(diffId) && !imported.has(diffId))) continue;
+      const commits = layers.map(({ diffId }) => imported.get(diffId) ?? (findLayerCommit(repo, diffId) as LayerCommit));
+      const image = writeImageCommit(repo, transaction, { manifest, config, diffIds: layers.map(({ diffId }) => diffId) }, commits);
+      transaction.setRef(imageRef(manifest.digest), image.commit);
+      stored.set(manifest.digest, image);
+      on({ type: 'image-stored', reference });
+    }
+  };
   const queue = [...missing.values()].sort((a, b) => b.layer.descriptor.size - a.layer.descriptor.size);
+  transaction.expectContent(queue.reduce((sum, { layer }) => sum + layer.descriptor.size, 0));
   await mapLimit(queue, concurrency, async ({ layer, source }) => {
     const { diffId, descriptor } = layer;
     on({ type: 'layer-started', diffId, sizeBytes: descriptor.size });
@@ -164,18 +180,11 @@ export async function storeImages(
     transaction.setRef(layerRef(diffId), result.layer.commit);
     imported.set(diffId, result.layer);
     on({ type: 'layer-stored', diffId, sizeBytes: descriptor.size, entries: result.entries });
+    if (descriptor.size > FLUSH_BYTES) transaction.flushEarly();
+    storeWholeImages();
   });
-  return images.map((image) => {
-    const { manifest, config } = image.resolved;
-    const before = known.get(manifest.digest);
-    if (before !== undefined) return before;
-    const layers = image.layers.map(({ diffId }) => imported.get(diffId) ?? (findLayerCommit(repo, diffId) as LayerCommit));
-    const stored = writeImageCommit(repo, transaction, { manifest, config, diffIds: image.layers.map(({ diffId }) => diffId) }, layers);
-    transaction.setRef(imageRef(manifest.digest), stored.commit);
-    known.set(manifest.digest, stored);
-    on({ type: 'image-stored', reference: image.reference });
-    return stored;
-  });
+  storeWholeImages();
+  return images.map(({ resolved }) => stored.get(resolved.manifest.digest) as StoredImage);
 }
 
 async function* counted(source: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncIterable<Uint8Array> {

@@ -103,8 +103,8 @@ export interface PackResult {
 /** How much larger layers are than their gzip, rounded up: 2.7 for the three Debian images of the benchmark. */
 export const BARE_EXPANSION = 3;
 
-/** Enough to keep a connection and two processors busy; more only adds memory. */
-const DEFAULT_CONCURRENCY = 2;
+/** Enough to keep a connection and two processors busy to the end; more only adds memory. */
+const DEFAULT_CONCURRENCY = 3;
 
 /**
  * Packs an app and returns what was done. Only complete commits get a ref; layers that arrived whole before the network

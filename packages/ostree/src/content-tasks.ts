@@ -3,6 +3,7 @@ import { hash as hashOnce } from 'node:crypto';
 import type { Checksum } from '@cambium/base';
 import type { CommitModifiers } from './commit-modifiers.ts';
 import { type DirectoryPart, DirectoryScanner, type ObjectCounts, type ShardResult } from './directory-shard.ts';
+import { syncFileSystem } from './durable-file.ts';
 import { FreeBlocks, type FreeBlocksState } from './free-blocks.ts';
 import { headerLength, parseFileHeader } from './object-format.ts';
 import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject } from './object-writer.ts';
@@ -32,6 +33,8 @@ export type ContentTask =
   | ({ op: 'data'; stream: number } & BufferUse)
   | { op: 'end'; stream: number }
   | { op: 'abort'; stream: number }
+  /** Writes out the file system of the staging directory. */
+  | { op: 'flush' }
   | { op: 'context'; context: number; modifiers: CommitModifiers }
   | { op: 'scan'; context: number; parts: DirectoryPart[] };
 
@@ -72,6 +75,9 @@ export class TaskRunner {
       case 'abort':
         this.#streams.get(task.stream)?.abort();
         this.#streams.delete(task.stream);
+        return undefined;
+      case 'flush':
+        syncFileSystem(this.#writer.target.staging);
         return undefined;
       case 'context':
         this.#scanners.set(task.context, new DirectoryScanner(this.#writer, task.modifiers));

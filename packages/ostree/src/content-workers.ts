@@ -22,6 +22,7 @@ export class ContentWorkers {
   #pool: Pool<ContentTask, ContentReply> | undefined;
   #inline: TaskRunner | undefined;
   #spent = 0;
+  #flushing = false;
   #closed = false;
 
   constructor(setup: WriterSetup, lanes: number) {
@@ -38,6 +39,11 @@ export class ContentWorkers {
     if (this.#pool !== undefined || this.lanes === 0) return this.lanes === 0;
     this.#spent += cost;
     return this.#spent <= INLINE_COST;
+  }
+
+  /** Starts the threads while the caller still waits for its input, when there will be work for them. */
+  expect(contentBytes: number): void {
+    if (!this.preferInline(Math.ceil(contentBytes / 16_384))) this.#started().start();
   }
 
   /** Runs a task in the caller's thread. */
@@ -68,6 +74,20 @@ export class ContentWorkers {
     } finally {
       this.#busy[lane] = (this.#busy[lane] ?? 0) - 1;
     }
+  }
+
+  /**
+   * Begins to write out the file system of the staging directory in a thread that has nothing else to do, so that less is left for the end.
+   * A failure is not reported: whoever needs the data on disk flushes again.
+   */
+  flushEarly(): void {
+    if (this.#flushing || this.#pool === undefined) return;
+    this.#flushing = true;
+    this.run({ op: 'flush' }, this.idlestLane().lane)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#flushing = false;
+      });
   }
 
   /** Ends all work. What is asked for later fails: the staging directory may be another transaction's by then. */

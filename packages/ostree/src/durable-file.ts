@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { syncFs } from '@cambium/system';
 
 export interface WriteFileOptions {
   /** Flush the bytes before the name appears. */
@@ -26,6 +27,16 @@ export function writeFileDurably(path: string, content: Uint8Array | string, opt
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Flushes the file system that holds a directory, in one call instead of one for each file. */
+export function syncFileSystem(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    syncFs(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

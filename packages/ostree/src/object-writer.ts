@@ -10,6 +10,7 @@ import { createHash, type Hash, hash as hashOnce } from 'node:crypto';
 import {
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fchownSync,
   fsyncSync,
@@ -64,6 +65,8 @@ const CREATE: number = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
 const NOTHING: Uint8Array = new Uint8Array(0);
 /** Up to this size a stream is kept until its checksum is known, so that nothing is compressed or written in vain. */
 const KEEP_BYTES: number = 4 * SEGMENT_BYTES;
+/** About 6 MB of memory for each thread. */
+const MAX_KNOWN = 65_536;
 
 export class ObjectWriter {
   readonly #target: WriteTarget;
@@ -74,6 +77,8 @@ export class ObjectWriter {
   readonly #temporaries: string;
   readonly #space: FreeBlocks | undefined;
   readonly #directories = new Set<string>();
+  /** Contents that are there, as looked up last: the same file comes in every layer of a distribution. */
+  readonly #known = new Set<Checksum>();
   #count = 0;
 
   /** @param lane tells the writers of one staging directory apart */
@@ -89,14 +94,22 @@ export class ObjectWriter {
 
   /** Returns whether an object is staged, in the repository, or in a parent repository. */
   has(type: MetadataType | 'file', checksum: Checksum): boolean {
-    if (exists(`${this.#target.destination}/${loosePath(type, checksum, this.#target.mode)}`)) return true;
-    return this.#target.present.some(({ objects, mode }) => exists(`${objects}/${loosePath(type, checksum, mode)}`));
+    if (this.#known.has(checksum)) return true;
+    const { destination, present, mode } = this.#target;
+    const found = exists(destination, type, checksum, mode) || present.some(({ objects, mode: theirs }) => exists(objects, type, checksum, theirs));
+    if (found && type === 'file') this.#remember(checksum);
+    return found;
+  }
+
+  #remember(checksum: Checksum): void {
+    if (this.#known.size === MAX_KNOWN) this.#known.clear();
+    this.#known.add(checksum);
   }
 
   /** Returns the header of a content object that the repository or a parent has. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
   readHeader(checksum: Checksum): { header: FileHeader } {
     const { present, mode, disableXattrs } = this.#target;
-    const found = present.find(({ objects, mode: theirs }) => exists(`${objects}/${loosePath('file', checksum, theirs)}`)) ?? {
+    const found = present.find(({ objects, mode: theirs }) => exists(objects, 'file', checksum, theirs)) ?? {
       objects: this.#target.destination,
       mode,
     };
@@ -125,7 +138,9 @@ export class ObjectWriter {
     this.check(header);
     if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
     this.#space?.take(content.byteLength);
-    return { checksum, written: true, storedBytes: this.#store(header, content, checksum) };
+    const storedBytes = this.#store(header, content, checksum);
+    this.#remember(checksum);
+    return { checksum, written: true, storedBytes };
   }
 
   /**
@@ -406,7 +421,10 @@ function wrongSize(announced: number, seen: number): Error {
   return ostreeError('OSTREE_CONTENT_SIZE', `Content of ${announced} bytes was announced, and ${seen} came`, { data: { announced, seen } });
 }
 
-function exists(path: string): boolean {
+function exists(objects: string, type: MetadataType | 'file', checksum: Checksum, mode: RepoMode): boolean {
+  const path = `${objects}/${loosePath(type, checksum, mode)}`;
+  // The cheaper question, wherever an object cannot be a link that leads nowhere.
+  if (mode === 'archive' || mode === 'bare-user') return existsSync(path);
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 

@@ -2,11 +2,11 @@
  * Writing to a repository: everything is gathered aside, and appears in an order in which a crash at any instant
  * leaves a valid repository. Source: order of events of libostree 2022.7; `docs/formats/ostree-repo.md`, "Transactions".
  */
-import { closeSync, constants, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Checksum, errnoOf, isChecksum, systemError } from '@cambium/base';
-import { renameNoReplace, syncFs } from '@cambium/system';
+import { renameNoReplace } from '@cambium/system';
 import { BatchingWriter } from './batching-writer.ts';
 import { encodeCommit, encodeMetadata, parseCommit } from './commit-format.ts';
 import { clearPartial, clearTombstone } from './commit-markers.ts';
@@ -15,7 +15,7 @@ import { ContentWorkers } from './content-workers.ts';
 import type { ContentWriter } from './content-writer.ts';
 import { DEFAULT_ZLIB_LEVEL } from './deflate.ts';
 import type { ObjectCounts } from './directory-shard.ts';
-import { syncDirectory, writeFileDurably } from './durable-file.ts';
+import { syncDirectory, syncFileSystem, writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 import { measureFreeBlocks } from './free-blocks.ts';
 import { encodeDirMeta, encodeDirTree, parseDirMeta, parseDirTree } from './object-format.ts';
@@ -194,6 +194,16 @@ export class Transaction {
     return this.#content;
   }
 
+  /** Says that about so many bytes of content will come, so that threads are ready for them. */
+  expectContent(bytes: number): void {
+    this.workers.expect(bytes);
+  }
+
+  /** Begins to write out what is staged while the caller goes on: less is left for {@link commit}. */
+  flushEarly(): void {
+    if (this.#fsync) this.workers.flushEarly();
+  }
+
   /** Adds one object that a thread has handled to the statistics. */
   countContent(checksum: Checksum, objects: ObjectCounts, index: number): void {
     this.stats.contentTotal++;
@@ -346,7 +356,9 @@ function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObj
   const { settings } = repo;
   const objects = join(repo.path, 'objects');
   const direct = !sync.fsync || sync.perObject;
-  const present = [{ objects, mode: repo.mode }];
+  // Nothing is looked up in a new repository. What another process brings meanwhile is found when objects are put in place.
+  const isNew = !readdirSync(objects).some((name) => /^[0-9a-f]{2}$/.test(name));
+  const present = isNew ? [] : [{ objects, mode: repo.mode }];
   for (let parent = repo.parent; parent !== undefined; parent = parent.parent) present.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
   return {
     space: measureFreeBlocks(repo.path, settings.minFreeSpace),
@@ -361,16 +373,6 @@ function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObj
       umask: process.umask(),
     },
   };
-}
-
-/** Writes out all that is staged, in one call instead of one per object. */
-function syncFileSystem(path: string): void {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    syncFs(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Returns false when another process made the target meanwhile. */

@@ -2,5 +2,5 @@ export * from './errors.ts';
 export { type FreeSpace, freeSpace, makeNode, renameNoReplace, syncFs } from './files.ts';
 export * from './locks.ts';
 export { type Capability, hasCapability, inUserNamespace } from './namespaces.ts';
-export { returnLargeBuffers } from './native-memory.ts';
+export { boundNativeMemory } from './native-memory.ts';
 export * from './xattrs.ts';

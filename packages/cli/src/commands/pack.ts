@@ -1,7 +1,7 @@
 import { machine, tmpdir } from 'node:os';
 import { type PackEvent, type PackOptions, packApp } from '@cambium/compose';
 import { createAuthFiles, parsePlatform, type RegistryEvent } from '@cambium/oci';
-import { returnLargeBuffers } from '@cambium/system';
+import { boundNativeMemory } from '@cambium/system';
 import type { Command, Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import type { Environment } from '../environment.ts';
@@ -69,7 +69,7 @@ export const command: Command<typeof flags> = {
   async run({ ui, environment, signal }, { values, operands }) {
     const [branch, compose] = operands as readonly [string, string];
     const startMs = performance.now();
-    returnLargeBuffers();
+    boundNativeMemory();
     const options = packOptions(branch, compose, values, environment);
     const registry = { ...options.registry, on: (event: RegistryEvent): void => ui.detail(describeRequest(event)) };
     const result = await packApp({ ...options, registry, signal, on: packEvents(ui) });
