@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const SYSTEMS = ['aix', 'android', 'darwin', 'freebsd', 'linux', 'openharmony', 'sunos', 'win32'];
-const PROCESSORS = ['arm64', 'arm', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'x64'];
+const PROCESSORS = ['arm64', 'arm', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'x64', 'wasm32'];
 
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'));
 for (const entry of Object.values(lock.packages)) {
@@ -13,7 +13,8 @@ for (const entry of Object.values(lock.packages)) {
     const os = SYSTEMS.find((word) => words.includes(word));
     const cpu = PROCESSORS.find((word) => words.includes(word));
     if (lock.packages[`node_modules/${name}`] !== undefined) continue;
-    if (os === undefined || cpu === undefined || !/^\d/.test(version)) throw new Error(`Cannot tell the platform or version of ${name}`);
+    // WebAssembly runs on every system.
+    if ((os === undefined && cpu !== 'wasm32') || cpu === undefined || !/^\d/.test(version)) throw new Error(`Cannot tell the platform or version of ${name}`);
     const libc = words.some((word) => word.startsWith('musl')) ? 'musl' : words.some((word) => word.startsWith('gnu')) ? 'glibc' : undefined;
     lock.packages[`node_modules/${name}`] = {
       version,
@@ -21,7 +22,7 @@ for (const entry of Object.values(lock.packages)) {
       ...(entry.dev ? { dev: true } : {}),
       ...(os === 'linux' && libc !== undefined ? { libc: [libc] } : {}),
       optional: true,
-      os: [os],
+      ...(os === undefined ? {} : { os: [os] }),
     };
   }
 }

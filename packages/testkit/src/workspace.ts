@@ -11,6 +11,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   // They are on one floor with base in the picture of the house, and all of them stand on it.
   '@cambium/archive': 1,
   '@cambium/gvariant': 1,
+  '@cambium/http': 1,
   '@cambium/system': 1,
   '@cambium/tree': 2,
   '@cambium/trust': 2,
