@@ -1,5 +1,5 @@
 /**
- * `npm run bench [ostree|pack] [--runs N]`: Cambium beside its peers on the same work, in one run.
+ * `npm run bench [ostree|pack|start] [--runs N]`: Cambium beside its peers on the same work, in one run.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
@@ -10,6 +10,7 @@ import { peer } from '@cambium/testkit';
 import { type Comparison, table } from './measure.ts';
 import { type BenchContext, benchOstree } from './ostree.ts';
 import { benchPack } from './pack.ts';
+import { benchStart } from './start.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string', default: '3' } } });
@@ -17,7 +18,7 @@ const cache = join(root, '.cache');
 mkdirSync(cache, { recursive: true });
 const scratch = mkdtempSync(join(cache, 'bench-'));
 const context: BenchContext = { cambium: [join(root, 'packages/cli/bin/cambium.js')], cache, scratch, runs: Number(values.runs) };
-const parts: Record<string, (context: BenchContext) => Promise<Comparison[]>> = { pack: benchPack, ostree: benchOstree };
+const parts: Record<string, (context: BenchContext) => Promise<Comparison[]>> = { pack: benchPack, ostree: benchOstree, start: benchStart };
 
 try {
   const rows: Comparison[] = [];
@@ -28,7 +29,9 @@ try {
   const version = (name: string): string => `${name} ${/\d[\w.+~-]*/.exec(peer(name)?.version ?? '')?.[0] ?? 'missing'}`;
   const { version: cambium } = JSON.parse(readFileSync(join(root, 'packages/cli/package.json'), 'utf8')) as { version: string };
   process.stdout.write(`${table(rows)}\n\n`);
-  process.stdout.write(`Medians of ${values.runs} pairs; ratio = median of the pairs' ratios; peak = largest resident set of any run's largest process.\n`);
+  process.stdout.write(
+    `Medians of the pairs in the last column; ratio = median of the pairs' ratios; peak = largest resident set of any run's largest process.\n`,
+  );
   process.stdout.write(
     `cambium ${cambium}, Node ${process.version}, ${version('ostree')}, ${version('podman')}; ${cpu.length} × ${cpu[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 2 ** 30)} GiB\n`,
   );

@@ -92,8 +92,8 @@ export function table(rows: readonly Comparison[]): string {
   const cells = rows.map(({ name, goal, ours, peer, ratio, runs }) => [
     name,
     goal,
-    `${ours.seconds.toFixed(2)} s`,
-    peer === undefined ? '–' : `${peer.seconds.toFixed(2)} s`,
+    duration(ours.seconds),
+    peer === undefined ? '–' : duration(peer.seconds),
     ratio === undefined ? '–' : `${ratio.toFixed(ratio < 10 ? 2 : 1)}×`,
     `${Math.round(ours.peakBytes / 1e6)} MB`,
     peer === undefined ? '–' : `${Math.round(peer.peakBytes / 1e6)} MB`,
@@ -101,4 +101,8 @@ export function table(rows: readonly Comparison[]): string {
   ]);
   const header = ['What', 'Goal', 'Cambium', 'Peer', 'Peer ÷ Cambium', 'Peak, Cambium', 'Peak, peer', 'Runs'];
   return [header, header.map(() => '---'), ...cells].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}
+
+function duration(seconds: number): string {
+  return seconds < 0.1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
 }
