@@ -29,6 +29,7 @@ export type OstreeErrorCode =
   | 'OSTREE_SIGNATURE_INVALID'
   | 'OSTREE_SIGNATURE_MISSING'
   | 'OSTREE_SPACE_RESERVED'
+  | 'OSTREE_SUMMARY_INVALID'
   | 'OSTREE_TRANSACTION_OPEN'
   | 'OSTREE_TREE_CONFLICT'
   | 'OSTREE_TREE_INCOMPLETE';
@@ -67,6 +68,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_SIGNATURE_INVALID: { kind: 'integrity', meaning: 'None of the signatures of a commit is valid and by a trusted key.' },
   OSTREE_SIGNATURE_MISSING: { kind: 'integrity', meaning: 'A commit has no signature where one is required.' },
   OSTREE_SPACE_RESERVED: { kind: 'space', meaning: 'Writing content would use space that core.min-free-space-percent or core.min-free-space-size keeps free.' },
+  OSTREE_SUMMARY_INVALID: { kind: 'input', meaning: 'A summary file is damaged, not of its format, or over the size limit.' },
   OSTREE_TRANSACTION_OPEN: { kind: 'busy', meaning: 'The repository object has an open transaction already.' },
   OSTREE_TREE_CONFLICT: { kind: 'usage', meaning: 'A file and a directory of a tree want the same name.' },
   OSTREE_TREE_INCOMPLETE: { kind: 'usage', meaning: 'A tree cannot be committed because a directory, or all of it, has no metadata.' },

@@ -38,6 +38,7 @@ export * from './rev-text.ts';
 export * from './show.ts';
 export * from './sign.ts';
 export * from './signature-text.ts';
+export * from './summary.ts';
 export { Transaction, type TransactionOptions, type TransactionStats } from './transaction.ts';
 export * from './traverse.ts';
 export * from './tree-walk.ts';
