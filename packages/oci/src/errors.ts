@@ -29,12 +29,7 @@ export type OciErrorCode =
   | 'OCI_AUTH_FILE_INVALID'
   | 'OCI_CREDENTIAL_HELPER_FAILED'
   | 'OCI_RATE_LIMITED'
-  | 'OCI_REGISTRY_ERROR'
-  | 'OCI_REGISTRY_UNREACHABLE'
-  | 'OCI_REGISTRY_TIMEOUT'
-  | 'OCI_REGISTRY_REDIRECT'
-  | 'OCI_TLS_UNTRUSTED'
-  | 'OCI_TLS_REQUIRED';
+  | 'OCI_REGISTRY_ERROR';
 
 export const ociError: ErrorFactory<OciErrorCode> = defineErrors<OciErrorCode>({
   OCI_REFERENCE_INVALID: { kind: 'input', meaning: 'A text is not an image reference.' },
@@ -65,9 +60,4 @@ export const ociError: ErrorFactory<OciErrorCode> = defineErrors<OciErrorCode>({
   OCI_CREDENTIAL_HELPER_FAILED: { kind: 'environment', meaning: 'A credential helper program is missing or failed.' },
   OCI_RATE_LIMITED: { kind: 'network', meaning: 'The registry refuses more requests for now.' },
   OCI_REGISTRY_ERROR: { kind: 'network', meaning: 'The registry answered with a failure, or with something that makes no sense.' },
-  OCI_REGISTRY_UNREACHABLE: { kind: 'network', meaning: 'No connection to the registry, or it was lost again and again.' },
-  OCI_REGISTRY_TIMEOUT: { kind: 'network', meaning: 'The registry did not answer, or stopped sending, for too long.' },
-  OCI_REGISTRY_REDIRECT: { kind: 'network', meaning: 'The registry redirects in circles, too often, or to a place that must not be used.' },
-  OCI_TLS_UNTRUSTED: { kind: 'network', meaning: 'The certificate of the registry is not trusted, or TLS failed.' },
-  OCI_TLS_REQUIRED: { kind: 'denied', meaning: 'Plain HTTP would be needed where only HTTPS is allowed.' },
 });

@@ -15,6 +15,6 @@ test('loading the package does not load the HTTP client', async () => {
   `;
   assert.equal(
     await output(process.execPath, ['--input-type=module', '-e', program], { cwd: new URL('.', import.meta.url).pathname }),
-    'false\nOCI_REGISTRY_UNREACHABLE true',
+    'false\nHTTP_UNREACHABLE true',
   );
 });

@@ -1,11 +1,10 @@
 /** Downloads of blobs: verified while they stream, and going on where they broke. */
 import { createHash } from 'node:crypto';
 import { type Bytes, splitDigest } from '@cambium/base';
+import { type HttpResponse, networkProblem } from '@cambium/http';
 import { ociError } from '../errors.ts';
 import type { Descriptor } from '../types.ts';
 import type { OnRegistryEvent } from './events.ts';
-import { networkProblem } from './network-errors.ts';
-import type { HttpResponse } from './transport.ts';
 
 export interface BlobDownload {
   descriptor: Descriptor;
@@ -26,7 +25,7 @@ const PROGRESS_BYTES = 1024 * 1024;
 /**
  * Streams a blob. Bytes come out before the verdict.
  *
- * @throws OCI_BLOB_MISMATCH, OCI_REGISTRY_UNREACHABLE, OCI_REGISTRY_TIMEOUT and what `request` throws
+ * @throws OCI_BLOB_MISMATCH, HTTP_UNREACHABLE, HTTP_TIMEOUT and what `request` throws
  */
 export async function* downloadBlob({ descriptor, what, request, attempts, pause, signal, on }: BlobDownload): Bytes {
   const { digest, size } = descriptor;

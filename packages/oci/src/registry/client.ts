@@ -4,6 +4,18 @@
  * Source: OCI distribution-spec 1.1 (pull). Images are read by GET alone: the answer to a manifest request says all that a HEAD would.
  */
 import { type Bytes, collect, type Digest, isKnownError } from '@cambium/base';
+import {
+  createSecrets,
+  createTransport,
+  displayUrl,
+  type HttpResponse,
+  isLoopback,
+  ProtocolFailure,
+  readText,
+  type Secrets,
+  type Transport,
+  type TransportOptions,
+} from '@cambium/http';
 import { MAX_MANIFEST_BYTES, parseManifestOrIndex } from '../documents.ts';
 import { ociError } from '../errors.ts';
 import { MANIFEST_ACCEPT } from '../media-types.ts';
@@ -12,13 +24,13 @@ import type { PinnedImageSource } from '../resolve-image.ts';
 import type { Descriptor, Document, Index, Manifest } from '../types.ts';
 import { downloadBlob } from './blob.ts';
 import type { CredentialSource } from './credentials.ts';
+import type { OnRegistryEvent } from './events.ts';
 import { createLogin, errorText, type Login } from './login.ts';
-import { createSecrets, displayUrl, type Secrets } from './redact.ts';
-import { createTransport, type HttpResponse, isLoopback, ProtocolFailure, readText, type Transport, type TransportOptions } from './transport.ts';
 
 export interface RegistryClientOptions extends TransportOptions {
   /** Where logins come from, as {@link createAuthFiles} makes it; without it everything is read anonymously. */
   credentials?: CredentialSource;
+  on?: OnRegistryEvent;
 }
 
 export interface RegistryClient {

@@ -4,11 +4,10 @@
  * Nothing is sent before the registry asks for it. Source: distribution-spec token authentication (`spec/auth/token.md`, `oauth.md`).
  */
 import { isKnownError, isRecord, parseJson } from '@cambium/base';
+import { displayUrl, type HttpResponse, httpError, isLoopback, readText, type Secrets, type Transport } from '@cambium/http';
 import { ociError } from '../errors.ts';
 import { type AuthChallenge, parseChallenges } from './auth-challenge.ts';
 import type { CredentialSource, Credentials } from './credentials.ts';
-import { displayUrl, type Secrets } from './redact.ts';
-import { type HttpResponse, isLoopback, readText, type Transport } from './transport.ts';
 
 export interface LoginOptions {
   registry: string;
@@ -138,7 +137,7 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
   const requireSafeRealm = (realm: URL, from: URL): void => {
     const plainAllowed = realm.protocol === 'http:' && (transport.isInsecure(realm.host) || (from.protocol === 'http:' && isLoopback(realm)));
     if ((realm.protocol !== 'https:' && !plainAllowed) || realm.username !== '' || realm.password !== '') {
-      throw ociError('OCI_TLS_REQUIRED', `Cannot log in to ${registry}: its token server ${displayUrl(realm)} is not safe for passwords`);
+      throw httpError('HTTP_TLS_REQUIRED', `Cannot log in to ${registry}: its token server ${displayUrl(realm)} is not safe for passwords`);
     }
   };
 

@@ -70,11 +70,11 @@ test('registries behind a proxy: a tunnel for HTTPS, names looked up by the prox
   await read(t, 'registry.invalid/x', { ca, proxy: (origin) => (origin === 'https://registry.invalid' ? proxy : undefined) });
   await read(t, 'registry.invalid/x', { insecure: ['registry.invalid'], proxy: () => `http://user:secret@${proxy}` });
   assert.deepEqual(seen, ['CONNECT registry.invalid:443 undefined', `CONNECT registry.invalid:443 Basic ${Buffer.from('user:secret').toString('base64')}`]);
-  await assert.rejects(read(t, 'registry.invalid/x', { proxy: () => proxy }), { code: 'OCI_TLS_UNTRUSTED' });
-  await assert.rejects(read(t, 'denied.invalid/x', { ca, proxy: () => proxy }), { code: 'OCI_REGISTRY_UNREACHABLE' });
-  await assert.rejects(read(t, 'registry.invalid/x', { ca, proxy: () => '127.0.0.1:1' }), { code: 'OCI_REGISTRY_UNREACHABLE' });
+  await assert.rejects(read(t, 'registry.invalid/x', { proxy: () => proxy }), { code: 'HTTP_TLS_UNTRUSTED' });
+  await assert.rejects(read(t, 'denied.invalid/x', { ca, proxy: () => proxy }), { code: 'HTTP_UNREACHABLE' });
+  await assert.rejects(read(t, 'registry.invalid/x', { ca, proxy: () => '127.0.0.1:1' }), { code: 'HTTP_UNREACHABLE' });
   await assert.rejects(read(t, 'registry.invalid/x', { proxy: () => 'ftp://user:secret@x' }), (error: Error & { code: string }) => {
-    assert.equal(error.code, 'OCI_REGISTRY_UNREACHABLE');
+    assert.equal(error.code, 'HTTP_UNREACHABLE');
     assert.doesNotMatch(error.message, /secret/);
     return true;
   });

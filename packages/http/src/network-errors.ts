@@ -1,6 +1,6 @@
 /** Turns what sockets, TLS and the HTTP parser say into known errors. */
 import { baseError, isKnownError, type KnownError } from '@cambium/base';
-import { ociError } from '../errors.ts';
+import { httpError } from './errors.ts';
 import { displayUrl } from './redact.ts';
 
 export interface NetworkProblem {
@@ -16,8 +16,12 @@ const UNTRUSTED =
   /^(?:CERT_|CRL_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|ERR_TLS_CERT_ALTNAME|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
 const TLS_FAILED = /^(?:ERR_SSL_|ERR_TLS_|EPROTO)/;
 
-/** Returns the problem, or undefined when `error` is no failure of the network. Known errors are passed through as not transient. */
+/** The server wants to know who we are (mutual TLS), and is not content with what it got. */
+const CLIENT_REFUSED = /_ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|ACCESS_DENIED)$/;
+
+/** Returns the problem, or undefined when `error` is no failure of the network, or is a known error of someone else. */
 export function networkProblem(error: unknown, url: URL): NetworkProblem | undefined {
+  if (isKnownError(error, 'HTTP_TOO_SLOW')) return { error, transient: true, protocol: false };
   if (isKnownError(error)) return undefined;
   if (!(error instanceof Error)) return undefined;
   const code = codeOf(error);
@@ -26,15 +30,26 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
   const host = url.host;
   const data = { url: where, reason: code };
   const lost = (message: string, transient: boolean, hint?: string): NetworkProblem => ({
-    error: ociError('OCI_REGISTRY_UNREACHABLE', message, { retryable: true, data, cause: error, ...(hint === undefined ? {} : { hint }) }),
+    error: httpError('HTTP_UNREACHABLE', message, { retryable: true, data, cause: error, ...(hint === undefined ? {} : { hint }) }),
     transient,
     protocol: false,
   });
 
   if (UNTRUSTED.test(code)) {
     return {
-      error: ociError('OCI_TLS_UNTRUSTED', `Cannot trust ${host}: ${TRUST_REASONS[code] ?? code}`, {
-        hint: 'Name the certificate of its authority, or allow the registry as insecure if the network is trusted',
+      error: httpError('HTTP_TLS_UNTRUSTED', `Cannot trust ${host}: ${TRUST_REASONS[code] ?? code}`, {
+        hint: 'Name the certificate of its authority, or allow the server as insecure if the network is trusted',
+        data,
+        cause: error,
+      }),
+      transient: false,
+      protocol: false,
+    };
+  }
+  if (CLIENT_REFUSED.test(code)) {
+    return {
+      error: httpError('HTTP_TLS_UNTRUSTED', `Cannot speak TLS with ${host}: it does not accept who we are (${code})`, {
+        hint: 'The server wants a client certificate of an authority that it trusts',
         data,
         cause: error,
       }),
@@ -44,8 +59,8 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
   }
   if (TLS_FAILED.test(code)) {
     return {
-      error: ociError('OCI_TLS_UNTRUSTED', `Cannot speak TLS with ${host}: ${code}`, {
-        hint: 'If the registry speaks plain HTTP, it must be allowed as insecure',
+      error: httpError('HTTP_TLS_UNTRUSTED', `Cannot speak TLS with ${host}: ${code}`, {
+        hint: 'If the server speaks plain HTTP, it must be allowed as insecure',
         data,
         cause: error,
       }),
@@ -55,9 +70,9 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
   }
   switch (code) {
     case 'ENOTFOUND':
-      return lost(`Cannot reach ${host}: no such host`, false, 'Check the name of the registry and the network');
+      return lost(`Cannot reach ${host}: no such host`, false, 'Check the name of the server and the network');
     case 'ECONNREFUSED':
-      return { ...lost(`Cannot reach ${host}: connection refused`, false, 'Check that the registry runs and that the port is right'), protocol: true };
+      return { ...lost(`Cannot reach ${host}: connection refused`, false, 'Check that the server runs and that the port is right'), protocol: true };
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
     case 'ENETDOWN':
@@ -85,7 +100,7 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
     }
     case 'UND_ERR_DESTROYED':
       return {
-        error: baseError('OPERATION_ABORTED', `Stopped reading from ${host}: the registry client was closed`, { data }),
+        error: baseError('OPERATION_ABORTED', `Stopped reading from ${host}: the client was closed`, { data }),
         transient: false,
         protocol: false,
       };
@@ -97,9 +112,10 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return { ...lost(`Lost the connection to ${host}`, true), protocol: true };
     default:
+      if (code.startsWith('ERR_HTTP2_')) return lost(`Lost the connection to ${host}`, true);
       if (!code.startsWith('HPE_') && !code.startsWith('UND_ERR_RES') && code !== 'UND_ERR_HEADERS_OVERFLOW') return undefined;
       return {
-        error: ociError('OCI_REGISTRY_ERROR', `Cannot understand the answer of ${where}: ${code}`, { data, cause: error }),
+        error: httpError('HTTP_ANSWER_INVALID', `Cannot understand the answer of ${where}: ${code}`, { data, cause: error }),
         transient: false,
         protocol: code.startsWith('HPE_'),
       };
@@ -107,7 +123,7 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
 
   function timeout(reason: string): NetworkProblem {
     return {
-      error: ociError('OCI_REGISTRY_TIMEOUT', `Gave up on ${host}: ${reason}`, { retryable: true, data, cause: error }),
+      error: httpError('HTTP_TIMEOUT', `Gave up on ${host}: ${reason}`, { retryable: true, data, cause: error }),
       transient: true,
       protocol: false,
     };

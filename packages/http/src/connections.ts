@@ -2,7 +2,7 @@
 import type { SecureContext } from 'node:tls';
 import { baseError } from '@cambium/base';
 import type { Dispatcher } from 'undici';
-import { ociError } from '../errors.ts';
+import { httpError } from './errors.ts';
 
 export interface ConnectionOptions {
   /** Sockets per origin. A paused download occupies one, so this is well above what callers download at once. Default 32. */
@@ -14,8 +14,25 @@ export interface ConnectionOptions {
   stallTimeoutMs?: number;
   /** Certificates in PEM to trust beside those of Node and of the system. */
   ca?: readonly string[];
+  /** Trust the certificates of `ca` and no others, for servers that are pinned to an authority. */
+  onlyCa?: boolean;
+  /** What to answer a server that asks who we are: certificate (with its chain) and private key in PEM. */
+  clientCertificate?: { cert: string; key: string };
+  /**
+   * Speak HTTP/2 with servers that offer it: many small files over few sockets. Without it every request has a socket to itself,
+   * which suits few large bodies. Default false.
+   */
+  allowH2?: boolean;
+  /** A body that stays below this while it is being read is broken off with `HTTP_TOO_SLOW`; the request may be tried again. */
+  lowSpeed?: LowSpeed;
   /** Returns the URL of the HTTP proxy to reach an origin (`https://host`) through, if any: the caller reads `HTTPS_PROXY` and `NO_PROXY`. */
   proxy?: (origin: string) => string | undefined;
+}
+
+export interface LowSpeed {
+  bytesPerSecond: number;
+  /** Over how long the mean is taken; time in which the reader does not read does not count. */
+  seconds: number;
 }
 
 export interface Connections {
@@ -52,20 +69,28 @@ export function createConnections(options: ConnectionOptions): Connections {
       // Commands that stay off the network must not pay for loading it.
       const undici = await import('undici');
       let secureContext: SecureContext | undefined;
-      if (origin.startsWith('https:') && !unverified) {
-        trust ??= trustedBy(options.ca, systemTrusted);
-        secureContext = await trust;
+      if (origin.startsWith('https:')) {
+        if (unverified) secureContext = await unverifiedContext(options);
+        else {
+          trust ??= trustedBy(options, systemTrusted);
+          secureContext = await trust;
+        }
       }
-      if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the registry client was closed`);
+      if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the client was closed`);
       const made = pools.get(key);
       if (made !== undefined) return made;
-      const tls = { ...(unverified ? { rejectUnauthorized: false } : {}), ...(secureContext === undefined ? {} : { secureContext }) };
+      const allowH2 = options.allowH2 ?? false;
+      const tls = {
+        ...(unverified ? { rejectUnauthorized: false } : {}),
+        ...(secureContext === undefined ? {} : { secureContext }),
+        ...(allowH2 ? { preferH2: true } : {}),
+      };
       const connectTimeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
       const shared = {
         connections: options.connections ?? DEFAULT_CONNECTIONS,
         pipelining: 1,
-        // One connection would carry all layers, and one lost packet would stall them all.
-        allowH2: false,
+        // Off by default: one connection would carry all layers of an image, and one lost packet would stall them all.
+        allowH2,
         headersTimeout: options.headersTimeoutMs ?? DEFAULT_HEADERS_TIMEOUT_MS,
         bodyTimeout: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
         maxHeaderSize: 64 * 1024,
@@ -79,7 +104,7 @@ export function createConnections(options: ConnectionOptions): Connections {
       return pool;
     },
     async trustSystem() {
-      if (systemTrusted) return false;
+      if (systemTrusted || options.onlyCa === true) return false;
       systemTrusted = true;
       trust = undefined;
       for (const [key, pool] of pools) {
@@ -101,7 +126,7 @@ export function createConnections(options: ConnectionOptions): Connections {
 function proxyUrl(text: string): string {
   const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw ociError('OCI_REGISTRY_UNREACHABLE', 'Cannot use the HTTP proxy: its address is not an http:// or https:// URL', {
+    throw httpError('HTTP_UNREACHABLE', 'Cannot use the HTTP proxy: its address is not an http:// or https:// URL', {
       hint: 'Check HTTPS_PROXY and HTTP_PROXY',
     });
   }
@@ -109,9 +134,25 @@ function proxyUrl(text: string): string {
 }
 
 /** Returns undefined for Node's own default, which needs no context of ours. */
-async function trustedBy(extra: readonly string[] | undefined, system: boolean): Promise<SecureContext | undefined> {
-  if ((extra === undefined || extra.length === 0) && !system) return undefined;
+async function trustedBy(options: ConnectionOptions, system: boolean): Promise<SecureContext | undefined> {
+  const { ca: extra = [], onlyCa = false, clientCertificate } = options;
+  if (extra.length === 0 && !onlyCa && !system && clientCertificate === undefined) return undefined;
   const tls = await import('node:tls');
-  const ca = new Set([...tls.getCACertificates('default'), ...(extra ?? []), ...(system ? tls.getCACertificates('system') : [])]);
-  return tls.createSecureContext({ ca: [...ca] });
+  const ca = onlyCa ? extra : [...tls.getCACertificates('default'), ...extra, ...(system ? tls.getCACertificates('system') : [])];
+  return usable(() => tls.createSecureContext({ ca: [...new Set(ca)], ...clientCertificate }));
+}
+
+async function unverifiedContext({ clientCertificate }: ConnectionOptions): Promise<SecureContext | undefined> {
+  if (clientCertificate === undefined) return undefined;
+  const tls = await import('node:tls');
+  return usable(() => tls.createSecureContext(clientCertificate));
+}
+
+/** OpenSSL's words for a bad certificate or key name neither; they hold no part of the key. */
+function usable(make: () => SecureContext): SecureContext {
+  try {
+    return make();
+  } catch (cause) {
+    throw httpError('HTTP_CERTIFICATE_INVALID', 'Cannot use the certificates for TLS: they are not PEM, or the key is not of the certificate', { cause });
+  }
 }

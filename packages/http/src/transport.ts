@@ -1,13 +1,14 @@
 /**
- * HTTP for registries: bounded retries, redirects that keep credentials at home, and a rule for plain HTTP.
+ * HTTP for fetching content: bounded retries, redirects that keep credentials at home, and a rule for plain HTTP.
  *
- * Source: distribution-spec 1.1; RFC 9110 sections 10.2.3 (Retry-After), 15.4 (redirects).
+ * Source: RFC 9110 sections 10.2.3 (Retry-After), 15.4 (redirects).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bytes } from '@cambium/base';
-import { ociError } from '../errors.ts';
 import { type ConnectionOptions, createConnections } from './connections.ts';
-import type { OnRegistryEvent } from './events.ts';
+import { httpError } from './errors.ts';
+import type { OnHttpEvent } from './events.ts';
+import { limitedFromBelow } from './low-speed.ts';
 import { type NetworkProblem, networkProblem } from './network-errors.ts';
 import { displayUrl } from './redact.ts';
 
@@ -17,20 +18,27 @@ export interface RetryOptions {
   /** Wait before the second try; it doubles each time. Default 500. */
   backoffMs?: number;
   maxBackoffMs?: number;
-  /** A registry that asks for a longer pause than this is given up on. Default 60 000. */
+  /** A server that asks for a longer pause than this is given up on. Default 60 000. */
   maxRetryAfterMs?: number;
 }
 
 export interface TransportOptions extends ConnectionOptions {
   retry?: RetryOptions;
-  /** Registries (`host` or `host:port`) that may be spoken to in plain HTTP or with any certificate; `true` for all. Loopback may always use plain HTTP. */
+  /** Hosts (`host` or `host:port`) that may be spoken to in plain HTTP or with any certificate; `true` for all. */
   insecure?: boolean | readonly string[];
+  /**
+   * Where plain HTTP may be used beside `insecure`: on loopback (the default, and always allowed), anywhere, or with these hosts too.
+   * Who allows it anywhere must verify what is fetched by other means. A redirect never leads from HTTPS to plain HTTP because of `any`.
+   */
+  plainHttp?: 'loopback' | 'any' | readonly string[];
+  /** Sent with every request, those after redirects included; `authorization` and `cookie` only to the host that was asked. Names in lower case. */
+  headers?: Readonly<Record<string, string>>;
   userAgent?: string;
-  on?: OnRegistryEvent;
+  on?: OnHttpEvent;
 }
 
 export interface HttpRequest {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'HEAD' | 'POST';
   url: URL;
   headers: Record<string, string>;
   body?: string;
@@ -65,7 +73,7 @@ export interface Transport {
 }
 
 const MAX_REDIRECTS = 5;
-/** A hanging registry costs a full timeout each time. */
+/** A hanging server costs a full timeout each time. */
 const MAX_TIMEOUTS = 2;
 const DEFAULT_ATTEMPTS = 5;
 const DEFAULT_BACKOFF_MS = 500;
@@ -79,6 +87,11 @@ export function createTransport(options: TransportOptions = {}): Transport {
   const maxBackoffMs = options.retry?.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS;
   const maxRetryAfterMs = options.retry?.maxRetryAfterMs ?? DEFAULT_MAX_RETRY_AFTER_MS;
   const { on } = options;
+
+  const plainHosts = Array.isArray(options.plainHttp) ? (options.plainHttp as readonly string[]) : [];
+  /** Whether plain HTTP with a host was allowed by name. */
+  const isPlainHost = (host: string): boolean => isInsecure(host) || plainHosts.includes(host);
+  const isPlainAllowed = (url: URL): boolean => options.plainHttp === 'any' || isLoopback(url) || isPlainHost(url.host);
 
   const isInsecure = (host: string): boolean => {
     const { insecure } = options;
@@ -117,34 +130,41 @@ export function createTransport(options: TransportOptions = {}): Transport {
     // Whoever reads the body hears of its failure there; without a listener the process would hear of it too.
     body.on('error', () => undefined);
     on?.({ type: 'request', method: request.method, url: displayUrl(url), status: statusCode });
-    return { status: statusCode, headers: answered, url, body, discard: () => void body.dump({ limit: 64 * 1024 }).catch(() => undefined) };
+    const paced = options.lowSpeed === undefined ? body : limitedFromBelow(body, options.lowSpeed, url);
+    return { status: statusCode, headers: answered, url, body: paced, discard: () => void body.dump({ limit: 64 * 1024 }).catch(() => undefined) };
   };
 
   const follow = async (request: HttpRequest): Promise<HttpResponse> => {
     let url: URL = request.url;
-    let headers: Record<string, string> = { 'user-agent': options.userAgent ?? 'cambium', 'accept-encoding': 'identity', ...request.headers };
+    let headers: Record<string, string> = {
+      'user-agent': options.userAgent ?? 'cambium',
+      'accept-encoding': 'identity',
+      ...options.headers,
+      ...request.headers,
+    };
     const seen = new Set([url.href]);
     for (;;) {
-      requireAllowed(url, isInsecure);
+      requireAllowed(url, isPlainAllowed);
       const response = await onceTrusting(request, url, headers);
       const location = response.headers.location;
       if (![301, 302, 303, 307, 308].includes(response.status) || typeof location !== 'string') return response;
       response.discard();
-      // Only downloads are redirected by honest registries; a login must not travel.
-      if (request.method !== 'GET') throw redirectError(url, 'a login must not be redirected');
+      // Only downloads are redirected by honest servers; a login must not travel.
+      if (request.method === 'POST') throw redirectError(url, 'a login must not be redirected');
       const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
       if (next === undefined) throw redirectError(url, 'the new place is not a URL');
       next.hash = '';
       if (next.username !== '' || next.password !== '') throw redirectError(url, 'the new place has a password in it');
       if (seen.has(next.href)) throw redirectError(url, 'it goes in circles');
       if (seen.size > MAX_REDIRECTS) throw redirectError(url, `over ${MAX_REDIRECTS} times`);
-      // Loopback is trusted when the user names it, not when someone elsewhere does.
-      if (next.protocol === 'http:' && !isInsecure(next.host) && !(url.protocol === 'http:' && isLoopback(url))) {
+      // Loopback is trusted when the user names it, not when someone elsewhere does; and nobody may take TLS away.
+      const stillPlain = url.protocol === 'http:' && (isLoopback(url) || options.plainHttp === 'any');
+      if (next.protocol === 'http:' && !isPlainHost(next.host) && !stillPlain) {
         throw redirectError(url, `to plain HTTP at ${next.host}`);
       }
       seen.add(next.href);
       if (next.origin !== url.origin) {
-        const { authorization: _, ...others } = headers;
+        const { authorization: _authorization, cookie: _cookie, ...others } = headers;
         headers = others;
       }
       url = next;
@@ -157,7 +177,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
       return await once(request, url, headers);
     } catch (error) {
       const problem = networkProblem(error, url);
-      if (problem?.error.code === 'OCI_TLS_UNTRUSTED' && !problem.protocol && (await connections.trustSystem())) return await once(request, url, headers);
+      if (problem?.error.code === 'HTTP_TLS_UNTRUSTED' && !problem.protocol && (await connections.trustSystem())) return await once(request, url, headers);
       throw problem === undefined ? error : new Failed(problem);
     }
   };
@@ -187,7 +207,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
           const problem = error instanceof Failed ? error.problem : networkProblem(error, request.url);
           if (problem === undefined) throw error;
           if (problem.protocol && request.probe === true) throw new ProtocolFailure(problem);
-          if (problem.error.code === 'OCI_REGISTRY_TIMEOUT') timeouts++;
+          if (problem.error.code === 'HTTP_TIMEOUT') timeouts++;
           if (!problem.transient || attempt >= attempts || timeouts >= MAX_TIMEOUTS) throw problem.error;
           reason = problem.error.message;
         }
@@ -221,16 +241,16 @@ export function isLoopback(url: URL): boolean {
   return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-function requireAllowed(url: URL, isInsecure: (host: string) => boolean): void {
+function requireAllowed(url: URL, isPlainAllowed: (url: URL) => boolean): void {
   if (url.protocol === 'https:') return;
-  if (url.protocol === 'http:' && (isLoopback(url) || isInsecure(url.host))) return;
-  throw ociError('OCI_TLS_REQUIRED', `Cannot use ${displayUrl(url)}: only HTTPS is allowed`, {
-    hint: 'Allow the registry as insecure if the network is trusted',
+  if (url.protocol === 'http:' && isPlainAllowed(url)) return;
+  throw httpError('HTTP_TLS_REQUIRED', `Cannot use ${displayUrl(url)}: only HTTPS is allowed`, {
+    hint: 'Allow the server as insecure if the network is trusted',
   });
 }
 
 function redirectError(from: URL, reason: string): Error {
-  return ociError('OCI_REGISTRY_REDIRECT', `Cannot follow the redirect of ${displayUrl(from)}: ${reason}`, { data: { url: displayUrl(from) } });
+  return httpError('HTTP_REDIRECT', `Cannot follow the redirect of ${displayUrl(from)}: ${reason}`, { data: { url: displayUrl(from) } });
 }
 
 function isRetryStatus(status: number): boolean {
