@@ -1,5 +1,6 @@
 /** From the command line to a command, and from what it returns or throws to an exit status. */
 import { basename } from 'node:path';
+import { wantsColour } from './colour.ts';
 import { type Context, type Group, isGroup, type Leaf } from './command.ts';
 import { type Environment, lookUp, readEnvironment } from './environment.ts';
 import { cliError } from './errors.ts';
@@ -47,7 +48,7 @@ function environmentOrEnd(): Environment {
   try {
     return readEnvironment();
   } catch (error) {
-    process.stderr.write(renderError(error, { verbose: false, colour: process.stderr.isTTY === true }));
+    process.stderr.write(renderError(error, { verbose: false, colour: false }));
     process.exit(exitStatusOf(error));
   }
 }
@@ -180,7 +181,7 @@ function wrongOperands(path: string, names: readonly string[], got: readonly str
 /** Tells of a failure on stderr and returns the exit status. */
 export function reportFailure(error: unknown, ui: Ui, invocation: Invocation): number {
   const interrupted = invocation.signal.aborted ? invocation.interruptedStatus?.() : undefined;
-  const text = renderError(error, { verbose: ui.verbose, colour: invocation.stderr.isTTY === true });
+  const text = renderError(error, { verbose: ui.verbose, colour: wantsColour(invocation.stderr, invocation.environment) });
   ui.complain(ui.jsonLines ? toJsonLine({ type: 'error', error }) : text);
   return interrupted ?? exitStatusOf(error);
 }

@@ -1,6 +1,7 @@
 /** What the user sees: the result on stdout, everything else on stderr. */
-import { styleText } from 'node:util';
 import { isKnownError } from '@cambium/base';
+import { paint, wantsColour } from './colour.ts';
+import type { Environment } from './environment.ts';
 import { createProgress, type Progress, type ProgressMode, toJsonLine } from './progress.ts';
 
 /** The part of a Node stream that is used here. */
@@ -16,6 +17,8 @@ export interface UiOptions {
   verbose: boolean;
   json: boolean;
   progress: ProgressMode;
+  /** Decides about colours; without it there are none. */
+  environment?: Environment;
 }
 
 export interface Ui {
@@ -75,7 +78,8 @@ export function createUi(options: UiOptions): Ui {
     progress.clear();
     stderr.write(jsonLines ? toJsonLine({ type, message: text }) : `${shown}\n`);
   };
-  const style = (format: 'yellow' | 'red' | 'dim', text: string): string => (stderr.isTTY === true ? styleText(format, text) : text);
+  const colour = options.environment !== undefined && wantsColour(stderr, options.environment);
+  const style = (format: 'yellow' | 'dim', text: string): string => (colour ? paint(format, text) : text);
 
   return {
     quiet,
@@ -124,11 +128,11 @@ function bigintAsNumber(_key: string, value: unknown): unknown {
 
 /** Returns the lines that tell of a failure: message and code, hint, and with `verbose` what caused it. */
 export function renderError(error: unknown, options: { verbose: boolean; colour: boolean }): string {
-  const paint = (format: 'red' | 'cyan', text: string): string => (options.colour ? styleText(format, text) : text);
+  const style = (format: 'red' | 'cyan', text: string): string => (options.colour ? paint(format, text) : text);
   const known = isKnownError(error);
   const code = known ? ` [${error.code}]` : '';
-  let text = `${paint('red', 'error:')} ${messageOf(error)}${code}\n`;
-  if (known && error.hint !== undefined) text += `${paint('cyan', 'hint:')} ${error.hint}\n`;
+  let text = `${style('red', 'error:')} ${messageOf(error)}${code}\n`;
+  if (known && error.hint !== undefined) text += `${style('cyan', 'hint:')} ${error.hint}\n`;
   if (options.verbose) {
     for (let cause = causeOf(error), depth = 0; cause !== undefined && depth < 8; cause = causeOf(cause), depth++) {
       text += `caused by: ${messageOf(cause)}${isKnownError(cause) ? ` [${cause.code}]` : ''}\n`;

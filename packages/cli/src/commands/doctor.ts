@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import { paint, wantsColour } from '../colour.ts';
 import type { Command } from '../command.ts';
 import { type CheckStatus, runChecks } from '../doctor/checks.ts';
 import { EXIT_CODES } from '../exit-codes.ts';
@@ -18,10 +18,11 @@ export const command: Command = {
     const missing = checks.some((check) => check.status === 'missing');
     if (ui.json) ui.resultJson({ ok: !missing, checks });
     else {
+      const colour = wantsColour({ isTTY: environment.stdoutIsTerminal }, environment);
       const width = Math.max(...checks.map((check) => check.name.length)) + 2;
       for (const { name, status, found, advice } of checks) {
         const shown = status.padEnd(STATUS_WIDTH);
-        ui.result(`${environment.stdoutIsTerminal ? styleText(COLOURS[status], shown) : shown}${name.padEnd(width)}${found}`);
+        ui.result(`${colour ? paint(COLOURS[status], shown) : shown}${name.padEnd(width)}${found}`);
         if (advice !== undefined) ui.result(`${' '.repeat(STATUS_WIDTH + width)}${advice}`);
       }
     }

@@ -3,10 +3,8 @@
  * shows the help first, an unknown verb X runs the program `ostree-X` when there is one.
  */
 import { spawn } from 'node:child_process';
-
-import { styleText } from 'node:util';
+import { paint, wantsColour } from '../colour.ts';
 import { type Group, isGroup } from '../command.ts';
-
 import { EXIT_FAILURE } from '../exit-codes.ts';
 import type { Invocation } from '../main.ts';
 import { parseOptions } from '../options.ts';
@@ -61,7 +59,7 @@ export async function executeOstree(args: readonly string[], invocation: Invocat
     return (await verb.run(context, parsed)) ?? 0;
   } catch (error) {
     if (error instanceof UsageError) ui.complain(`${usage}\n`);
-    const prefix = invocation.stderr.isTTY === true ? styleText(['red', 'bold'], 'error:') : 'error:';
+    const prefix = wantsColour(invocation.stderr, invocation.environment) ? paint(['red', 'bold'], 'error:') : 'error:';
     ui.complain(`${prefix} ${ostreeMessage(error)}\n`);
     if (verbose && error instanceof Error && error.stack !== undefined) ui.complain(`${error.stack}\n`);
     return (invocation.signal.aborted ? invocation.interruptedStatus?.() : undefined) ?? EXIT_FAILURE;
