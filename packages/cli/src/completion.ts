@@ -86,17 +86,18 @@ function zsh(root: CatalogueGroup): string {
   return `#compdef cambium
 # Completion of cambium for zsh. To use it: source <(cambium completion zsh)
 _cambium() {
-  local path=cambium word
+  # Not \`path\`: that is PATH to zsh.
+  local at=cambium word
   local -a items
   local -i depth=0
   for word in \${words[2,CURRENT-1]}; do
-    case "$path $word" in
-    ${known.join('|')}) path="$path $word"; (( depth++ )) ;;
+    case "$at $word" in
+    ${known.join('|')}) at="$at $word"; (( depth++ )) ;;
     esac
   done
   shift $depth words
   (( CURRENT -= depth ))
-  case $path in
+  case $at in
 ${cases.join('\n')}
   esac
 }

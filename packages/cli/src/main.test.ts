@@ -6,7 +6,6 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { needsPeer, scratch } from '@cambium/testkit';
 import { commandsOf, loadCatalogue } from './catalogue.ts';
-import { renderCompletion, SHELLS } from './completion.ts';
 import { renderCommandsPage, renderExitCodesPage, renderManualPage } from './documents.ts';
 import type { Environment } from './environment.ts';
 import { EXIT_CODES } from './exit-codes.ts';
@@ -154,27 +153,6 @@ test('suggestions are near or none', () => {
     assert.equal(suggest(typed, names), wanted, typed);
   }
 });
-
-test('the bash completion completes commands, verbs and flags', { skip: needsPeer('bash') }, async () => {
-  const script = renderCompletion('bash', await loadCatalogue());
-  const complete = (...words: string[]): string[] => {
-    const program = `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); compopt() { :; }; _cambium; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', program, 'bash', ...words], { encoding: 'utf8' });
-    assert.equal(stderr, '');
-    return stdout.split('\n').filter((line) => line !== '');
-  };
-  assert.deepEqual(complete('cambium', 'un'), ['unmount']);
-  assert.deepEqual(complete('cambium', 'ostree', 'rev'), ['rev-parse']);
-  assert.deepEqual(complete('cambium', '-q', 'ostree', 'commit', '--own'), ['--owner-uid=', '--owner-gid=']);
-  assert.deepEqual(complete('cambium', 'compose', 'config', '--form'), ['--format=']);
-});
-
-for (const shell of SHELLS) {
-  test(`the ${shell} completion parses`, { skip: needsPeer(shell) }, async () => {
-    const { status, stderr } = spawnSync(shell, ['-n'], { input: renderCompletion(shell, await loadCatalogue()), encoding: 'utf8' });
-    assert.deepEqual([status, stderr], [0, '']);
-  });
-}
 
 test('the manual page is one that man accepts', { skip: needsPeer('man') }, async (t) => {
   const file = join(scratch(t), 'cambium.1');
