@@ -22,6 +22,10 @@ export type OstreeErrorCode =
   | 'OSTREE_REF_CONFLICT'
   | 'OSTREE_REF_INVALID'
   | 'OSTREE_REF_NOT_FOUND'
+  | 'OSTREE_REMOTE_ERROR'
+  | 'OSTREE_REMOTE_FILE_MISSING'
+  | 'OSTREE_REMOTE_UNKNOWN'
+  | 'OSTREE_REMOTE_UNUSABLE'
   | 'OSTREE_REPO_NOT_FOUND'
   | 'OSTREE_REPO_READ_ONLY'
   | 'OSTREE_REPO_UNSUPPORTED'
@@ -30,6 +34,7 @@ export type OstreeErrorCode =
   | 'OSTREE_SIGNATURE_MISSING'
   | 'OSTREE_SPACE_RESERVED'
   | 'OSTREE_SUMMARY_INVALID'
+  | 'OSTREE_TIMESTAMP_OLDER'
   | 'OSTREE_TRANSACTION_OPEN'
   | 'OSTREE_TREE_CONFLICT'
   | 'OSTREE_TREE_INCOMPLETE';
@@ -61,6 +66,10 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_REF_CONFLICT: { kind: 'exists', meaning: 'A ref cannot be written because another one is its directory, or stands below it.' },
   OSTREE_REF_INVALID: { kind: 'usage', meaning: 'A text is not a ref, refspec or revision.' },
   OSTREE_REF_NOT_FOUND: { kind: 'not-found', meaning: 'No ref or commit fits a revision.' },
+  OSTREE_REMOTE_ERROR: { kind: 'network', meaning: 'A remote answers a request with a failure, or with something that is not what was asked for.' },
+  OSTREE_REMOTE_FILE_MISSING: { kind: 'not-found', meaning: 'A remote does not have a file that is needed.' },
+  OSTREE_REMOTE_UNKNOWN: { kind: 'not-found', meaning: 'No remote of that name is in the config of the repository.' },
+  OSTREE_REMOTE_UNUSABLE: { kind: 'environment', meaning: 'A remote cannot be pulled from: its config says so, or it is of a kind that cannot be fetched.' },
   OSTREE_REPO_NOT_FOUND: { kind: 'not-found', meaning: 'There is no OSTree repository at a path.' },
   OSTREE_REPO_READ_ONLY: { kind: 'denied', meaning: 'The repository cannot be written by this process.' },
   OSTREE_REPO_UNSUPPORTED: { kind: 'environment', meaning: 'The repository is of a version or mode that cannot be read or written here.' },
@@ -69,6 +78,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_SIGNATURE_MISSING: { kind: 'integrity', meaning: 'A commit has no signature where one is required.' },
   OSTREE_SPACE_RESERVED: { kind: 'space', meaning: 'Writing content would use space that core.min-free-space-percent or core.min-free-space-size keeps free.' },
   OSTREE_SUMMARY_INVALID: { kind: 'input', meaning: 'A summary file is damaged, not of its format, or over the size limit.' },
+  OSTREE_TIMESTAMP_OLDER: { kind: 'integrity', meaning: 'A fetched commit is older than the one that it must not be older than.' },
   OSTREE_TRANSACTION_OPEN: { kind: 'busy', meaning: 'The repository object has an open transaction already.' },
   OSTREE_TREE_CONFLICT: { kind: 'usage', meaning: 'A file and a directory of a tree want the same name.' },
   OSTREE_TREE_INCOMPLETE: { kind: 'usage', meaning: 'A tree cannot be committed because a directory, or all of it, has no metadata.' },
