@@ -2,3 +2,4 @@ export * from './errors.ts';
 export { requireGpgSecretKey, type SignOptions, signDetachedWithGpg } from './gpg-sign.ts';
 export type { GpgSignature } from './gpg-status.ts';
 export { type VerifyOptions, verifyDetachedWithGpg } from './gpg-verify.ts';
+export * from './raw-signature.ts';
