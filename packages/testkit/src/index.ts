@@ -1,3 +1,4 @@
+export * from './certificates.ts';
 export * from './debian-images.ts';
 export * from './debian-packages.ts';
 export * from './errors.ts';
@@ -11,5 +12,6 @@ export * from './push.ts';
 export * from './registry.ts';
 export * from './run.ts';
 export * from './scratch.ts';
+export * from './static-server.ts';
 export * from './tar-bytes.ts';
 export * from './throwaway-user.ts';
