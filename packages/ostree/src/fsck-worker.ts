@@ -1,13 +1,13 @@
-/** Worker thread of {@link ./fsck.ts}: reads and hashes content objects. */
+/** Worker thread of {@link ./fsck-files.ts}: reads and hashes content objects. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { serveTasks } from '@cambium/base';
-import { type BadContent, verifyContents } from './fsck-content.ts';
+import { type ContentVerdict, verifyContents } from './fsck-content.ts';
 import { Repo } from './repo.ts';
 
-const { path } = workerData as { path: string };
+const { path, identify } = workerData as { path: string; identify: boolean };
 let repo: Repo | undefined;
 
-serveTasks<Uint8Array, BadContent[]>(parentPort, (checksums) => {
+serveTasks<Uint8Array, ContentVerdict>(parentPort, (checksums) => {
   repo ??= Repo.openSync(path);
-  return verifyContents(repo, checksums);
+  return verifyContents(repo, checksums, identify);
 });

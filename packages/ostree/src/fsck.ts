@@ -3,14 +3,15 @@
  * directory tree or commit is reported like any other object and does not end the check, every report names paths, and
  * `addTombstones` writes the tombstone of the missing parent (libostree 2022.7 writes one of the child, and removes it).
  */
-import { rmSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { type Checksum, createPool, isKnownError, type Pool } from '@cambium/base';
+import { lstatSync, rmSync } from 'node:fs';
+import { type Checksum, isKnownError } from '@cambium/base';
 import { verifyBackRefs, verifyBindings } from './bindings.ts';
 import { type Blame, blame } from './blame.ts';
 import { enableTombstones, markPartial, partialReason, writeTombstone } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
-import { actualChecksum, type BadContent, verifyContents } from './fsck-content.ts';
+import { actualChecksum } from './fsck-content.ts';
+import { verifyFiles } from './fsck-files.ts';
+import { openFsckRecord } from './fsck-record.ts';
 import { ObjectSet } from './object-set.ts';
 import type { Repo } from './repo.ts';
 import { traverseTree } from './traverse.ts';
@@ -27,6 +28,11 @@ export interface FsckOptions {
   verifyBindings?: boolean;
   /** Every binding of every commit must be a ref that points at it: in a repository with history none passes. */
   verifyBackRefs?: boolean;
+  /**
+   * Keep a record of the contents found sound, and skip those that an interrupted check with this option found sound and whose files have
+   * not been touched since. A check that reaches its end removes the record.
+   */
+  resume?: boolean;
   /** Worker threads; as many as processors when left out, 0 checks all in this thread. */
   workers?: number;
 }
@@ -52,6 +58,8 @@ export type FsckEvent =
 export interface FsckResult {
   commits: number;
   objects: number;
+  /** Contents that an interrupted check had verified: with `resume`. */
+  resumed: number;
   /** Commits marked partial, whose objects were not verified. */
   partialCommits: number;
   /** Those of them that an earlier check marked. */
@@ -60,10 +68,6 @@ export interface FsckResult {
 }
 
 type Found = Omit<BadObject, keyof Blame>;
-
-const BATCH_OBJECTS = 256;
-const WORKER_OBJECTS = 2000;
-const BATCHES_PER_WORKER = 4;
 
 /**
  * Verifies every object that a complete commit reaches. A commit that lacks an object, or loses one to `delete`, is marked partial.
@@ -88,7 +92,7 @@ class Check {
   readonly #reached = new ObjectSet();
   readonly #commits: Checksum[] = [];
   readonly #bad: Found[] = [];
-  readonly #result: FsckResult = { commits: 0, objects: 0, partialCommits: 0, damagedCommits: 0, bad: [] };
+  readonly #result: FsckResult = { commits: 0, objects: 0, resumed: 0, partialCommits: 0, damagedCommits: 0, bad: [] };
 
   constructor(repo: Repo, options: FsckOptions, signal: AbortSignal | undefined, on: ((event: FsckEvent) => void) | undefined) {
     this.#repo = repo;
@@ -151,11 +155,15 @@ class Check {
   /** Finds the complete commits; returns the parents of all that could be read. */
   #enumerate(): Set<Checksum> {
     const parents = new Set<Checksum>();
-    const all: Checksum[] = [];
-    for (const { type, checksum } of this.#repo.listObjects()) if (type === 'commit') all.push(checksum);
+    // Those of parent repositories are checked too, and count: what is here needs what is there.
+    const owners = new Map<Checksum, Repo>();
+    for (let owner: Repo | undefined = this.#repo; owner !== undefined; owner = owner.parent) {
+      for (const { type, checksum } of owner.listObjects()) if (type === 'commit' && !owners.has(checksum)) owners.set(checksum, owner);
+    }
     // Reports do not depend on the order in which a directory lists its files.
-    for (const checksum of all.sort()) {
-      const reason = partialReason(this.#repo, checksum);
+    for (const checksum of [...owners.keys()].sort()) {
+      // A mark belongs to the repository that has the commit object.
+      const reason = partialReason(owners.get(checksum) as Repo, checksum);
       if (reason === undefined) this.#commits.push(checksum);
       else {
         this.#result.partialCommits++;
@@ -218,44 +226,35 @@ class Check {
 
   async #verifyFiles(): Promise<void> {
     const total = this.#reached.size;
-    const workers = this.#options.workers ?? Math.min(8, availableParallelism());
-    let pool: Pool<Uint8Array, BadContent[]> | undefined;
-    if (workers > 0 && total > WORKER_OBJECTS) {
-      const url = new URL('./fsck-worker.js', import.meta.url);
-      pool = createPool({ url, size: workers, workerData: { path: this.#repo.path }, resourceLimits: { maxYoungGenerationSizeMb: 12 } });
-    }
-    const running = new Set<Promise<void>>();
-    let failure: { error: unknown } | undefined;
+    const record = this.#options.resume === true ? openFsckRecord(this.#repo) : undefined;
     let done = this.#countMetadata();
+    const skip = record?.verified;
+    if (skip !== undefined) {
+      for (const { type, checksum } of this.#reached) if (type === 'file' && skip.has('file', checksum)) this.#result.resumed++;
+      done += this.#result.resumed;
+    }
     this.#on({ type: 'progress', done, total });
+    const left = function* (reached: ObjectSet): Generator<Checksum> {
+      for (const { type, checksum } of reached) if (type === 'file' && skip?.has('file', checksum) !== true) yield checksum;
+    };
     try {
-      for (const batch of this.#fileBatches()) {
-        const count = batch.byteLength / 32;
-        const verdict = pool?.run(batch, [batch.buffer as ArrayBuffer]) ?? verifyContents(this.#repo, batch);
-        const task: Promise<void> = verdict
-          .then(
-            (bad) => {
-              for (const object of bad) this.#bad.push({ type: 'file', ...object });
-              done += count;
-              this.#on({ type: 'progress', done, total });
-            },
-            (error: unknown) => {
-              failure ??= { error };
-            },
-          )
-          .finally(() => running.delete(task));
-        running.add(task);
-        while (running.size >= Math.max(1, workers * BATCHES_PER_WORKER)) await Promise.race(running);
-        this.#signal?.throwIfAborted();
-        if (failure !== undefined) throw (failure as { error: unknown }).error;
-        this.#stopAtCorrupt();
-      }
-      await Promise.all(running);
-      if (failure !== undefined) throw (failure as { error: unknown }).error;
-      this.#stopAtCorrupt();
+      await verifyFiles(this.#repo, left(this.#reached), {
+        workers: this.#options.workers,
+        expected: total,
+        identify: record !== undefined,
+        signal: this.#signal,
+        onBatch: ({ bad, identities }, count) => {
+          for (const object of bad) this.#bad.push({ type: 'file', ...object });
+          if (identities !== undefined) record?.add(identities);
+          done += count;
+          this.#on({ type: 'progress', done, total });
+          this.#stopAtCorrupt();
+        },
+      });
+      // What was found bad is looked at anew by the next check, and so is everything else.
+      record?.finish();
     } finally {
-      await Promise.allSettled(running);
-      await pool?.close();
+      record?.close();
     }
   }
 
@@ -265,21 +264,6 @@ class Check {
     return count;
   }
 
-  *#fileBatches(): Generator<Uint8Array> {
-    let batch = new Uint8Array(BATCH_OBJECTS * 32);
-    let filled = 0;
-    for (const { type, checksum } of this.#reached) {
-      if (type !== 'file') continue;
-      Buffer.from(batch.buffer).write(checksum, filled, 32, 'hex');
-      filled += 32;
-      if (filled < batch.byteLength) continue;
-      yield batch;
-      batch = new Uint8Array(BATCH_OBJECTS * 32);
-      filled = 0;
-    }
-    if (filled > 0) yield batch.slice(0, filled);
-  }
-
   /** Says whom the bad objects hurt, removes them when asked, and marks those commits. */
   #report(): void {
     if (this.#bad.length === 0) return;
@@ -287,7 +271,8 @@ class Check {
     const marked = new Set<Checksum>();
     for (const [i, { commits, paths, morePaths }] of blame(this.#repo, this.#commits, this.#bad).entries()) {
       const object: BadObject = { ...(this.#bad[i] as Found), commits, paths, morePaths };
-      const deleted = this.#options.delete === true && !object.missing;
+      // One that only a parent repository has is not ours to remove.
+      const deleted = this.#options.delete === true && !object.missing && isHere(this.#repo, object);
       if (deleted) rmSync(this.#repo.objectPath(object.type, object.checksum), { force: true });
       this.#result.bad.push(object);
       this.#on({ type: 'bad', object, deleted });
@@ -309,6 +294,10 @@ class Check {
       this.#on({ type: 'tombstone', commit: parent });
     }
   }
+}
+
+function isHere(repo: Repo, { type, checksum }: Found): boolean {
+  return lstatSync(repo.objectPath(type, checksum), { throwIfNoEntry: false }) !== undefined;
 }
 
 /** Returns the lines that `ostree fsck` prints for an event, with line ends; '' for none. */

@@ -1,4 +1,4 @@
-import { type FsckEvent, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from '@cambium/ostree';
+import { type BadObject, type FsckEvent, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from '@cambium/ostree';
 import type { ProgressStatus } from '../progress.ts';
 import { corruptionText } from './messages.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
@@ -10,6 +10,8 @@ const flags = {
   delete: { kind: 'flag', help: 'Remove corrupted objects' },
   'verify-bindings': { kind: 'flag', help: 'Verify ref bindings' },
   'verify-back-refs': { kind: 'flag', help: 'Verify back-references (implies --verify-bindings)' },
+  resume: { kind: 'flag', help: 'Keep a record of what was found sound; go on from where an interrupted check with this option stopped' },
+  json: { kind: 'flag', help: 'Print the result as JSON, with the commits and paths that each bad object hurts' },
 } as const;
 
 export const command: Verb<typeof flags> = {
@@ -25,10 +27,17 @@ export const command: Verb<typeof flags> = {
       addTombstones: values['add-tombstones'],
       verifyBindings: values['verify-bindings'],
       verifyBackRefs: values['verify-back-refs'],
+      resume: values.resume,
     };
+    if (values.json) {
+      const result = await fsck(repo, { ...options, all: true }, context.signal);
+      context.ui.resultJson({ sound: fsckFailure(result) === undefined, ...result });
+      return fsckFailure(result) === undefined ? undefined : 1;
+    }
     const report = createReport(context, values.quiet);
     const result = await fsck(repo, options, context.signal, report.event);
     report.end();
+    if (result.resumed > 0 && !values.quiet) context.ui.write(`${result.resumed} content objects were verified by the interrupted check\n`);
     context.ui.write(formatFsckResult(result));
     const failure = fsckFailure(result);
     if (failure !== undefined) throw new OstreeFailure(failure);
@@ -63,6 +72,7 @@ function createReport({ ui, environment }: VerbContext, quiet: boolean): { event
         default:
           last();
           ui.complain(corruptionText(formatFsckEvent(event), event.type === 'bad' ? event.object.actual : undefined));
+          if (event.type === 'bad') ui.complain(hurtPaths(event.object));
       }
     },
     end: () => {
@@ -70,4 +80,9 @@ function createReport({ ui, environment }: VerbContext, quiet: boolean): { event
       ui.progress.clear();
     },
   };
+}
+
+/** Where users meet the damage: libostree names the commits only. */
+function hurtPaths({ paths, morePaths }: BadObject): string {
+  return `${paths.map((path) => `  ${path}\n`).join('')}${morePaths ? '  … and more\n' : ''}`;
 }
