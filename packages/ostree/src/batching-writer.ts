@@ -1,6 +1,6 @@
 /** {@link ContentWriter} over the threads of a transaction: small contents gather in shared buffers, large ones flow through them. */
 import type { Checksum } from '@cambium/base';
-import type { BatchResult } from './content-tasks.ts';
+import type { BatchResult, ContentTask, FilezFileTask } from './content-tasks.ts';
 import type { ContentWorkers } from './content-workers.ts';
 import type { ContentStream, ContentWriter } from './content-writer.ts';
 import type { ObjectCounts } from './directory-shard.ts';
@@ -9,6 +9,8 @@ import { encodeFileHeader } from './object-format.ts';
 import type { FileHeader } from './types.ts';
 
 const BUFFER_BYTES: number = 1024 * 1024;
+/** The largest archived object that goes through a shared buffer. */
+export const MAX_FILEZ_RECORD: number = BUFFER_BYTES - 64;
 
 /** Stands for the caller's thread where lanes are numbered. */
 const INLINE = -1;
@@ -28,7 +30,11 @@ interface Shared {
   seenBy: Set<number>;
 }
 
+/** What the records of a batch are. */
+type BatchKind = 'batch' | 'filez' | 'trusted-filez';
+
 interface Batch {
+  kind: BatchKind;
   buffer: Shared;
   bytes: Buffer;
   usedBytes: number;
@@ -75,12 +81,33 @@ export class BatchingWriter implements ContentWriter {
       stream.write(content);
       return stream.end();
     }
-    if (this.#batch !== undefined && this.#batch.usedBytes + 4 + length > BUFFER_BYTES) this.#send();
-    this.#batch ??= this.#newBatch();
+    return this.#append('batch', prefix, content);
+  }
+
+  addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum> {
+    if (this.#failure !== undefined) return failed(this.#failure.error);
+    return this.#append(trusted ? 'trusted-filez' : 'filez', Buffer.from(checksum, 'hex'), bytes);
+  }
+
+  addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum> {
+    if (this.#failure !== undefined) return failed(this.#failure.error);
+    const work = this.#workers.runFile({ op: 'filez-file', path, checksum, trusted }).then(({ written, storedBytes, contentBytes }) => {
+      this.#count(checksum, oneObject(written, contentBytes, storedBytes), 0);
+      return checksum;
+    });
+    this.#track(work);
+    return work;
+  }
+
+  /** Adds a record of two parts, which fit a buffer together. */
+  #append(kind: BatchKind, first: Uint8Array, second: Uint8Array): Promise<Checksum> {
+    const length = first.byteLength + second.byteLength;
+    if (this.#batch !== undefined && (this.#batch.kind !== kind || this.#batch.usedBytes + 4 + length > BUFFER_BYTES)) this.#send();
+    this.#batch ??= this.#newBatch(kind);
     const { bytes, usedBytes, waiters } = this.#batch;
     bytes.writeUInt32LE(length, usedBytes);
-    bytes.set(prefix, usedBytes + 4);
-    bytes.set(content, usedBytes + 4 + prefix.byteLength);
+    bytes.set(first, usedBytes + 4);
+    bytes.set(second, usedBytes + 4 + first.byteLength);
     this.#batch.usedBytes += 4 + length;
     const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
     // flush() reports failures too; a promise that nobody looks at must not end the process.
@@ -95,7 +122,7 @@ export class BatchingWriter implements ContentWriter {
     const stream = this.#streams++;
     const { lane } = this.#workers.idlestLane();
     const inline = this.#workers.preferInline(Math.ceil(sizeBytes / 16_384));
-    const run = (task: Parameters<ContentWorkers['runInline']>[0]): Promise<unknown> => {
+    const run = (task: Exclude<ContentTask, FilezFileTask>): Promise<unknown> => {
       if (inline) return attempt(() => this.#workers.runInline(task));
       return this.#workers.run(task, lane);
     };
@@ -180,10 +207,11 @@ export class BatchingWriter implements ContentWriter {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
-    const { buffer, usedBytes, waiters } = batch;
+    const { kind, buffer, usedBytes, waiters } = batch;
     const inline = this.#workers.preferInline(waiters.length + Math.ceil(usedBytes / 16_384));
     const lane = inline ? INLINE : this.#workers.idlestLane().lane;
-    const task = { op: 'batch', ...use(buffer, lane), usedBytes, count: waiters.length } as const;
+    const records = { ...use(buffer, lane), usedBytes, count: waiters.length };
+    const task = kind === 'batch' ? ({ op: 'batch', ...records } as const) : ({ op: 'filez', trusted: kind === 'trusted-filez', ...records } as const);
     const work = (inline ? attempt(() => this.#workers.runInline(task)) : this.#workers.run(task, lane)).then(
       (result) => this.#settle(result, waiters),
       (error) => {
@@ -221,9 +249,9 @@ export class BatchingWriter implements ContentWriter {
     this.#running.add(tracked);
   }
 
-  #newBatch(): Batch {
+  #newBatch(kind: BatchKind): Batch {
     const buffer = this.#takeBuffer();
-    return { buffer, bytes: Buffer.from(buffer.memory), usedBytes: 0, waiters: [] };
+    return { kind, buffer, bytes: Buffer.from(buffer.memory), usedBytes: 0, waiters: [] };
   }
 
   #takeBuffer(): Shared {

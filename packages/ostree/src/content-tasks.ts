@@ -1,12 +1,18 @@
 /** What the threads of a transaction are asked to do, and how they do it; the same code runs in the caller's thread. */
 import { hash as hashOnce } from 'node:crypto';
+import { chmodSync, rmSync, statSync } from 'node:fs';
 import type { Checksum } from '@cambium/base';
 import type { CommitModifiers } from './commit-modifiers.ts';
+import { type ContentSource, type CopyOptions, type CopyResult, copyContents } from './content-copy.ts';
 import { type DirectoryPart, DirectoryScanner, type ObjectCounts, type ShardResult } from './directory-shard.ts';
 import { syncFileSystem } from './durable-file.ts';
 import { FreeBlocks, type FreeBlocksState } from './free-blocks.ts';
-import { headerLength, parseFileHeader } from './object-format.ts';
+import { headerLength, isSymlink, parseFileHeader } from './object-format.ts';
+import { type ContentStore, readStoredFile, readWholeFile, streamFile, unpackFilez } from './object-reader.ts';
 import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject } from './object-writer.ts';
+import type { FileHeader } from './types.ts';
+
+const FILEZ: ContentStore = { mode: 'archive', disableXattrs: false };
 
 /** What a thread is told once. */
 export interface WriterSetup {
@@ -29,14 +35,27 @@ export interface BufferUse {
 export type ContentTask =
   /** Records of `u32le length`, then prefix (header as in the content stream) and content. */
   | ({ op: 'batch'; count: number } & BufferUse)
+  /** Records of `u32le length`, then 32 bytes of checksum and an object as archive repositories store it; `trusted` ones are not verified. */
+  | ({ op: 'filez'; count: number; trusted: boolean } & BufferUse)
+  | FilezFileTask
   | { op: 'begin'; stream: number; prefix: Uint8Array; sizeBytes: number }
   | ({ op: 'data'; stream: number } & BufferUse)
   | { op: 'end'; stream: number }
   | { op: 'abort'; stream: number }
+  /** Copies content objects (32 bytes of checksum each) of another repository. */
+  | { op: 'copy'; source: ContentSource; checksums: Uint8Array; options: CopyOptions }
   /** Writes out the file system of the staging directory. */
   | { op: 'flush' }
   | { op: 'context'; context: number; modifiers: CommitModifiers }
   | { op: 'scan'; context: number; parts: DirectoryPart[] };
+
+/** A file that holds an object as archive repositories store it; it is gone afterwards. The one task that is not done in one turn. */
+export interface FilezFileTask {
+  op: 'filez-file';
+  path: string;
+  checksum: Checksum;
+  trusted: boolean;
+}
 
 export interface BatchResult {
   /** 32 bytes each. */
@@ -44,7 +63,7 @@ export interface BatchResult {
   objects: ObjectCounts;
 }
 
-export type ContentReply = BatchResult | WrittenObject | ShardResult | undefined;
+export type ContentReply = BatchResult | WrittenObject | (WrittenObject & { contentBytes: number }) | CopyResult | ShardResult | undefined;
 
 export class TaskRunner {
   readonly #writer: ObjectWriter;
@@ -56,8 +75,10 @@ export class TaskRunner {
     this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
   }
 
-  run(task: ContentTask): ContentReply {
+  run(task: Exclude<ContentTask, FilezFileTask>): ContentReply {
     switch (task.op) {
+      case 'filez':
+        return this.#filez(Buffer.from(this.#memory(task), 0, task.usedBytes), task);
       case 'batch':
         return this.#batch(Buffer.from(this.#memory(task), 0, task.usedBytes), task.count);
       case 'begin':
@@ -76,6 +97,8 @@ export class TaskRunner {
         this.#streams.get(task.stream)?.abort();
         this.#streams.delete(task.stream);
         return undefined;
+      case 'copy':
+        return copyContents(this.#writer, task.source, task.checksums, task.options);
       case 'flush':
         syncFileSystem(this.#writer.target.staging);
         return undefined;
@@ -87,6 +110,40 @@ export class TaskRunner {
         if (scanner === undefined) throw new Error(`No scan context ${task.context}`);
         return scanner.scan(task.parts);
       }
+    }
+  }
+
+  /** @throws OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
+  async runFile({ path, checksum, trusted }: FilezFileTask): Promise<WrittenObject & { contentBytes: number }> {
+    try {
+      const { header, sizeBytes } = readStoredFile(FILEZ, path, checksum);
+      if (this.#writer.has('file', checksum)) return { checksum, written: false, storedBytes: 0, contentBytes: sizeBytes };
+      return { ...(await this.#takeFile(path, checksum, trusted, header, sizeBytes)), contentBytes: sizeBytes };
+    } finally {
+      rmSync(path, { force: true });
+    }
+  }
+
+  async #takeFile(path: string, checksum: Checksum, trusted: boolean, header: FileHeader, sizeBytes: number): Promise<WrittenObject> {
+    if (this.#writer.target.mode === 'archive') {
+      if (!trusted)
+        for await (const _chunk of streamFile(FILEZ, path, checksum)) {
+          // Reading is verifying.
+        }
+      chmodSync(path, 0o644);
+      const written = this.#writer.adopt(path, header, checksum, statSync(path).size);
+      if (written !== undefined) return written;
+    }
+    // A symlink whose header is large.
+    if (isSymlink(header)) return this.#writer.writeHashed(header, readWholeFile(FILEZ, path, checksum, 0).content, checksum);
+    const stream = this.#writer.begin(header, sizeBytes, true);
+    try {
+      // Throws at its end unless the checksum is right, and then nothing gets the object's name.
+      for await (const chunk of streamFile(FILEZ, path, checksum)) stream.write(chunk);
+      return stream.end();
+    } catch (error) {
+      stream.abort();
+      throw error;
     }
   }
 
@@ -118,6 +175,28 @@ export class TaskRunner {
       // Most objects of a new version are there already: nothing more is decoded for them.
       if (this.#writer.has('file', checksum)) continue;
       const { written, storedBytes } = this.#writer.writeHashed(parseFileHeader(record).header, record.subarray(contentAt), checksum);
+      objects.written[i] = written ? 1 : 0;
+      objects.storedBytes[i] = storedBytes;
+    }
+    return { checksums, objects };
+  }
+
+  #filez(bytes: Buffer, { count, trusted }: { count: number; trusted: boolean }): BatchResult {
+    const checksums = Buffer.alloc(count * 32);
+    const objects: ObjectCounts = { written: new Uint8Array(count), contentBytes: new Float64Array(count), storedBytes: new Float64Array(count), cacheHits: 0 };
+    const asIs = this.#writer.target.mode === 'archive';
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const end = at + 4 + bytes.readUInt32LE(at);
+      const checksum = bytes.toString('hex', at + 4, at + 36) as Checksum;
+      const filez = bytes.subarray(at + 36, end);
+      bytes.copy(checksums, i * 32, at + 4, at + 36);
+      at = end;
+      if (this.#writer.has('file', checksum)) continue;
+      const { header, content } = asIs && trusted ? { header: undefined, content: filez } : unpackFilez(filez, checksum);
+      objects.contentBytes[i] = content.byteLength;
+      const { written, storedBytes } =
+        asIs || header === undefined ? this.#writer.writeFilez(filez, checksum) : this.#writer.writeHashed(header, content, checksum);
       objects.written[i] = written ? 1 : 0;
       objects.storedBytes[i] = storedBytes;
     }

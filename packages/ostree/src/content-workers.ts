@@ -1,10 +1,21 @@
 /** The content threads of one transaction: made when the work is worth them, in the caller's own thread before. */
 import { createPool, type Pool } from '@cambium/base';
-import { type BatchResult, type ContentReply, type ContentTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
+import type { CopyResult } from './content-copy.ts';
+import { type BatchResult, type ContentReply, type ContentTask, type FilezFileTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
 import type { ShardResult } from './directory-shard.ts';
 import type { WrittenObject } from './object-writer.ts';
 
-type ReplyOf<Op extends ContentTask['op']> = Op extends 'batch' ? BatchResult : Op extends 'scan' ? ShardResult : Op extends 'end' ? WrittenObject : undefined;
+type ReplyOf<Op extends ContentTask['op']> = Op extends 'filez-file'
+  ? WrittenObject & { contentBytes: number }
+  : Op extends 'batch' | 'filez'
+    ? BatchResult
+    : Op extends 'copy'
+      ? CopyResult
+      : Op extends 'scan'
+        ? ShardResult
+        : Op extends 'end'
+          ? WrittenObject
+          : undefined;
 
 /** Work in the caller's thread that equals the start of two threads (about 40 ms). */
 const INLINE_COST = 600;
@@ -47,8 +58,14 @@ export class ContentWorkers {
   }
 
   /** Runs a task in the caller's thread. */
-  runInline<Op extends ContentTask['op']>(task: ContentTask & { op: Op }): ReplyOf<Op> {
+  runInline<Op extends Exclude<ContentTask['op'], 'filez-file'>>(task: Exclude<ContentTask, FilezFileTask> & { op: Op }): ReplyOf<Op> {
     return this.#inlineRunner().run(task) as ReplyOf<Op>;
+  }
+
+  /** Takes in the file of an archived object: in a thread, where there are any. */
+  runFile(task: FilezFileTask): Promise<ReplyOf<'filez-file'>> {
+    if (this.lanes === 0) return this.#inlineRunner().runFile(task);
+    return this.run(task, this.idlestLane().lane);
   }
 
   /** Makes a scan context known to all threads, present and future. */

@@ -12,6 +12,14 @@ export interface ContentWriter {
    * calls to bound memory.
    */
   add(header: FileHeader, content: Uint8Array): Promise<Checksum>;
+  /**
+   * Writes one object that came as archive repositories store it, of at most `MAX_FILEZ_RECORD` bytes; it is unpacked and verified in a thread.
+   * The bytes are copied before the call returns. Rejects with OSTREE_OBJECT_CORRUPT when it is not the object of that checksum.
+   * A `trusted` one is stored unverified in archive repositories.
+   */
+  addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum>;
+  /** As {@link addFilez} for one in a file of the same file system, which is taken. */
+  addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum>;
   /** Starts an object whose content comes in pieces (`sizeBytes` as announced; checked at the end). */
   begin(header: FileHeader, sizeBytes: number): ContentStream;
   /** Resolves when there is room for more: the back-pressure of {@link add} and {@link ContentStream.write}. Cheap when there is. */

@@ -54,6 +54,15 @@ export function readWholeFile(store: ContentStore, path: string, checksum: Check
   });
 }
 
+/** Returns header and content of an archived object that is at hand, verified. @throws OSTREE_OBJECT_CORRUPT */
+export function unpackFilez(bytes: Buffer, checksum: Checksum): { header: FileHeader; content: Uint8Array } {
+  const stored = parseFilezHeader(bytes, `file object ${checksum}`);
+  const content = contentOf({ mode: 'archive', disableXattrs: false }, '', checksum, stored, bytes);
+  const actual = fileChecksum(stored.header, content);
+  if (actual !== checksum) throw mismatch(checksum, actual);
+  return { header: stored.header, content };
+}
+
 /** Reads an archived object in one go when it is small enough on disk: nearly all are, and each call on a file costs more than its bytes. */
 function readSmallFilez(path: string, checksum: Checksum): { stored: StoredFile; bytes: Buffer } | undefined {
   const fd = openSync(path, NOFOLLOW_READ);
@@ -112,18 +121,15 @@ function contentOf(store: ContentStore, path: string, checksum: Checksum, stored
   if (store.mode !== 'archive') return bytes;
   try {
     // One byte of room more than claimed, so that a longer stream is noticed and not only cut.
-    const content = inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: stored.sizeBytes + 1, chunkSize: outputChunk(stored.sizeBytes) });
+    // All in one buffer: zlib's own choice is pieces of 16 KiB, which it joins in the end. The caller has bounded what is claimed.
+    const room = stored.sizeBytes + 1;
+    const content = inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: room, chunkSize: Math.max(room, 64) });
     if (content.byteLength !== stored.sizeBytes) throw mismatch(checksum);
     return content;
   } catch (cause) {
     if (isZlibError(cause)) throw corruptDeflate(checksum, cause);
     throw cause;
   }
-}
-
-/** Room for the content in one buffer: zlib's own choice is 16 KiB for every small file, and its garbage adds up. */
-function outputChunk(sizeBytes: number): number {
-  return Math.min(Math.max(sizeBytes + 1, 64), CHUNK_BYTES);
 }
 
 function readFilez(path: string, checksum: Checksum): StoredFile {

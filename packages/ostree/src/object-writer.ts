@@ -143,14 +143,28 @@ export class ObjectWriter {
     return { checksum, written: true, storedBytes };
   }
 
+  /** Writes an object of an archive repository as it was stored in another one; the caller has verified it. @throws OSTREE_SPACE_RESERVED */
+  writeFilez(bytes: Uint8Array, checksum: Checksum): WrittenObject {
+    if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
+    this.#space?.take(bytes.byteLength);
+    this.#regular('file', checksum, (fd) => {
+      writeAll(fd, [bytes]);
+      this.#plainMode(fd);
+    });
+    this.#remember(checksum);
+    return { checksum, written: true, storedBytes: bytes.byteLength };
+  }
+
   /**
-   * Starts a content object that comes in pieces. With `isNew` the caller has found out that it is not there yet.
+   * Starts a content object that comes in pieces. With `isNew` the caller has found out that it is not there yet; with
+   * `checksum` it verifies what it writes itself, and aborts what does not match.
    * @throws OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED
    */
-  begin(header: FileHeader, sizeBytes: number, isNew = false): ObjectStream {
+  begin(header: FileHeader, sizeBytes: number, { isNew = false, checksum }: { isNew?: boolean; checksum?: Checksum } = {}): ObjectStream {
     this.check(header);
-    const hash = createHash('sha256').update(encodeFileHeader(header));
-    if (sizeBytes <= KEEP_BYTES && !isNew) return new KeptStream(sizeBytes, hash, (content, checksum) => this.writeHashed(header, content, checksum));
+    const hash = checksum === undefined ? createHash('sha256').update(encodeFileHeader(header)) : checksum;
+    if (sizeBytes <= KEEP_BYTES && !isNew && typeof hash !== 'string')
+      return new KeptStream(sizeBytes, hash, (content, checksum) => this.writeHashed(header, content, checksum));
     return new SpilledStream(sizeBytes, hash, this.#spill(header, sizeBytes));
   }
 
@@ -375,12 +389,13 @@ interface Spill {
 
 class SpilledStream implements ObjectStream {
   readonly #sizeBytes: number;
-  readonly #hash: Hash;
+  /** Or the checksum that the content is known to have. */
+  readonly #hash: Hash | Checksum;
   readonly #spill: Spill;
   #seen = 0;
   #done = false;
 
-  constructor(sizeBytes: number, hash: Hash, spill: Spill) {
+  constructor(sizeBytes: number, hash: Hash | Checksum, spill: Spill) {
     this.#sizeBytes = sizeBytes;
     this.#hash = hash;
     this.#spill = spill;
@@ -391,7 +406,7 @@ class SpilledStream implements ObjectStream {
     this.#seen += chunk.byteLength;
     try {
       if (this.#seen > this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
-      this.#hash.update(chunk);
+      if (typeof this.#hash !== 'string') this.#hash.update(chunk);
       this.#spill.write(chunk);
     } catch (error) {
       // With a gap in the file the checksum of what came must never become its name.
@@ -404,7 +419,7 @@ class SpilledStream implements ObjectStream {
     if (this.#done) throw new TypeError('Content stream has ended');
     try {
       if (this.#seen !== this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
-      return this.#spill.finish(this.#hash.digest('hex') as Checksum);
+      return this.#spill.finish(typeof this.#hash === 'string' ? this.#hash : (this.#hash.digest('hex') as Checksum));
     } finally {
       this.abort();
     }

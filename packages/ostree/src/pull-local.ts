@@ -4,19 +4,17 @@
  * Objects are hard-linked where both repositories store them in the same way on the same file system, and rewritten
  * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case.
  */
-import { lstatSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Checksum, isChecksum, isKnownError } from '@cambium/base';
-import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
+import { type Checksum, isChecksum } from '@cambium/base';
 import { verifyBindings } from './bindings.ts';
 import { markPartial, partialReason } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
+import { LocalObjects } from './local-objects.ts';
 import { ObjectSet } from './object-set.ts';
 import { isRefName } from './refs.ts';
 import type { Repo } from './repo.ts';
 import { type SignatureKeys, verifyCommitSignature } from './sign.ts';
 import type { Transaction, TransactionStats } from './transaction.ts';
-import type { Commit, MetadataType, TreeRoot } from './types.ts';
+import type { Commit, TreeRoot } from './types.ts';
 
 export interface PullLocalOptions {
   /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its local refs when left out. */
@@ -52,9 +50,6 @@ export interface PullLocalResult {
   stats: TransactionStats;
   linked: number;
 }
-
-/** Contents up to this size are read in one piece. */
-const WHOLE_BYTES = 1024 * 1024;
 
 /**
  * @throws OSTREE_REF_NOT_FOUND OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_BINDING_MISMATCH OSTREE_SIGNATURE_MISSING OSTREE_SIGNATURE_INVALID
@@ -101,7 +96,6 @@ function wantedCommits(source: Repo, refs: readonly string[] | undefined): { ref
 
 class LocalPull {
   readonly commits: Checksum[] = [];
-  linked = 0;
   readonly #source: Repo;
   readonly #repo: Repo;
   readonly #transaction: Transaction;
@@ -109,11 +103,7 @@ class LocalPull {
   readonly #signal: AbortSignal | undefined;
   readonly #on: (event: PullLocalEvent) => void;
   readonly #seen = new ObjectSet();
-  #failure: { error: unknown } | undefined;
-  readonly #linkMetadata: boolean;
-  readonly #linkContent: boolean;
-  /** Files of bare-user repositories can be those of bare-user-only ones. */
-  readonly #linkPlainFiles: boolean;
+  readonly #objects: LocalObjects;
 
   constructor(
     source: Repo,
@@ -128,11 +118,12 @@ class LocalPull {
     this.#options = options;
     this.#signal = signal;
     this.#on = on ?? ((): void => undefined);
-    const [mine, theirs] = [this.#repo, source].map((repo) => statSync(join(repo.path, 'objects')));
-    // Files of another owner could be changed by that owner later.
-    this.#linkMetadata = mine?.dev === theirs?.dev && mine?.uid === theirs?.uid;
-    this.#linkContent = this.#linkMetadata && this.#repo.mode === source.mode && this.#repo.settings.disableXattrs === source.settings.disableXattrs;
-    this.#linkPlainFiles = this.#linkMetadata && this.#repo.mode === 'bare-user-only' && source.mode === 'bare-user';
+
+    this.#objects = new LocalObjects(source, transaction, options, signal);
+  }
+
+  get linked(): number {
+    return this.#objects.linked;
   }
 
   /** Copies a commit and its parents as far as asked. */
@@ -170,7 +161,7 @@ class LocalPull {
       await this.#copyTree(commit.root);
       this.#transaction.markComplete(checksum);
     }
-    if (!present) this.#copyMetadata('commit', checksum);
+    if (!present) this.#objects.metadata('commit', checksum);
   }
 
   async #copyTree(root: TreeRoot): Promise<void> {
@@ -181,15 +172,15 @@ class LocalPull {
       const tree = this.#source.readDirTree(at);
       for (const file of tree.files) {
         if (!this.#seen.add('file', file.checksum)) continue;
-        const pending = this.#copyFile(file.checksum);
+        const pending = this.#objects.file(file.checksum);
         if (pending !== undefined) await pending;
       }
       for (const dir of tree.dirs) {
         this.#copyMeta(dir.meta);
         if (this.#seen.add('dirtree', dir.tree)) stack.push(dir.tree);
       }
-      this.#throwFailure();
-      this.#copyMetadata('dirtree', at);
+      this.#objects.throwFailure();
+      this.#objects.metadata('dirtree', at);
       this.#on({ type: 'progress', objects: this.#seen.size });
     }
   }
@@ -197,108 +188,10 @@ class LocalPull {
   /** Waits for everything under way. @throws the first failure */
   async settle(): Promise<void> {
     await this.#transaction.content().flush();
-    this.#throwFailure();
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#objects.throwFailure();
   }
 
   #copyMeta(checksum: Checksum): void {
-    if (this.#seen.add('dirmeta', checksum)) this.#copyMetadata('dirmeta', checksum);
-  }
-
-  #copyMetadata(type: MetadataType, checksum: Checksum): void {
-    if (this.#repo.hasObject(type, checksum)) return;
-    // Read in any case: what is linked has been verified too.
-    const bytes = this.#source.readMetadata(type, checksum);
-    const path = this.#linkMetadata ? this.#source.findObject(type, checksum) : undefined;
-    if (path !== undefined && this.#transaction.linkObject(type, checksum, path)) this.linked++;
-    else this.#transaction.writeMetadata(type, bytes);
-  }
-
-  #copyFile(checksum: Checksum): Promise<void> | undefined {
-    if (this.#repo.hasObject('file', checksum)) return undefined;
-    if (this.#options.bareUserOnlyFiles === true) this.#checkUserOnly(checksum);
-    if (this.#linkContent || (this.#linkPlainFiles && this.#isPlain(checksum))) {
-      if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
-      const path = this.#source.objectPath('file', checksum);
-      if (this.#tryLink(checksum, path)) return undefined;
-    }
-    return this.#rewrite(checksum);
-  }
-
-  /** Returns whether a bare-user object's file is, as it lies there, the bare-user-only object too. */
-  #isPlain(checksum: Checksum): boolean {
-    const { header } = this.#source.readFileHeader(checksum);
-    const stat = lstatSync(this.#source.objectPath('file', checksum), { throwIfNoEntry: false });
-    return (header.mode & S_IFMT) === S_IFREG && stat?.mode === header.mode;
-  }
-
-  async #linkFile(checksum: Checksum): Promise<void> {
-    if (!this.#tryLink(checksum, this.#source.objectPath('file', checksum))) await this.#rewrite(checksum);
-  }
-
-  #tryLink(checksum: Checksum, path: string): boolean {
-    try {
-      if (!this.#transaction.linkObject('file', checksum, path)) return false;
-    } catch (error) {
-      // Not in the source itself but in its parent repository, whose mode may differ.
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
-      throw error;
-    }
-    this.linked++;
-    return true;
-  }
-
-  async #verify(checksum: Checksum): Promise<void> {
-    try {
-      this.#source.loadFile(checksum, WHOLE_BYTES);
-    } catch (error) {
-      if (!isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) throw error;
-      for await (const _chunk of this.#source.openFile(checksum, this.#signal)) {
-        // Reading is verifying.
-      }
-    }
-  }
-
-  #rewrite(checksum: Checksum): Promise<void> | undefined {
-    const writer = this.#transaction.content();
-    let loaded: ReturnType<Repo['loadFile']>;
-    try {
-      loaded = this.#source.loadFile(checksum, WHOLE_BYTES);
-    } catch (error) {
-      if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) return this.#rewriteLarge(checksum);
-      throw error;
-    }
-    writer.add(loaded.header, loaded.content).catch((error: unknown) => {
-      this.#failure ??= { error };
-    });
-    return writer.ready();
-  }
-
-  async #rewriteLarge(checksum: Checksum): Promise<void> {
-    const { header, sizeBytes } = this.#source.readFileHeader(checksum);
-    const writer = this.#transaction.content();
-    const stream = writer.begin(header, sizeBytes);
-    try {
-      for await (const chunk of this.#source.openFile(checksum, this.#signal)) {
-        stream.write(chunk);
-        const pending = writer.ready();
-        if (pending !== undefined) await pending;
-      }
-    } catch (error) {
-      stream.abort();
-      throw error;
-    }
-    await stream.end();
-  }
-
-  #checkUserOnly(checksum: Checksum): void {
-    const { header } = this.#source.readFileHeader(checksum);
-    const excess = header.mode & ~S_IFMT & ~0o775;
-    if ((header.mode & S_IFMT) !== S_IFLNK && excess !== 0) {
-      throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Content object ${checksum}: invalid mode 0${header.mode.toString(8)} with bits 0${excess.toString(8)}`);
-    }
+    if (this.#seen.add('dirmeta', checksum)) this.#objects.metadata('dirmeta', checksum);
   }
 }
