@@ -139,7 +139,12 @@ async function trustedBy(options: ConnectionOptions, system: boolean): Promise<S
   if (extra.length === 0 && !onlyCa && !system && clientCertificate === undefined) return undefined;
   const tls = await import('node:tls');
   const ca = onlyCa ? extra : [...tls.getCACertificates('default'), ...extra, ...(system ? tls.getCACertificates('system') : [])];
-  return usable(() => tls.createSecureContext({ ca: [...new Set(ca)], ...clientCertificate }));
+  const { X509Certificate } = await import('node:crypto');
+  return usable(() => {
+    // OpenSSL passes over what it cannot read, and the failure would be that of a server that is not trusted.
+    for (const pem of extra) new X509Certificate(pem);
+    return tls.createSecureContext({ ca: [...new Set(ca)], ...clientCertificate });
+  });
 }
 
 async function unverifiedContext({ clientCertificate }: ConnectionOptions): Promise<SecureContext | undefined> {

@@ -109,6 +109,8 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
     case 'ECONNABORTED':
     case 'UND_ERR_SOCKET':
     case 'UND_ERR_CLOSED':
+    // A stream of HTTP/2 that was reset in the middle.
+    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
     case 'ERR_STREAM_PREMATURE_CLOSE':
       return { ...lost(`Lost the connection to ${host}`, true), protocol: true };
     default:

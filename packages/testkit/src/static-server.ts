@@ -17,7 +17,7 @@ export type StaticFault =
   | { do: 'stall'; afterBytes?: number }
   /** The body ends early, as if that were all: without a length. */
   | { do: 'truncate'; afterBytes: number }
-  /** The connection (with HTTP/2: the stream) is reset, after so many bytes of the body, or before the headers. */
+  /** The connection (with HTTP/2: the stream) is reset (with TLS and HTTP/1.1: ended without a word), after so many bytes of the body, or before the headers. */
   | { do: 'reset'; afterBytes?: number }
   /** To another path or URL; to its own path for the smallest circle. */
   | { do: 'redirect'; to: string; status?: number }
@@ -90,7 +90,8 @@ export async function startStaticServer(options: StaticServerOptions): Promise<S
   };
   // The three kinds of server give a listener objects of one shape.
   const any = listener as never;
-  const secure = tls && { ...tls, rejectUnauthorized: tls.requestClientCert === true };
+  const wanted = tls?.requestClientCert === true;
+  const secure = tls && { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }), requestCert: wanted, rejectUnauthorized: wanted };
   const server: Server =
     secure === undefined ? createServer(any) : options.http2 === true ? createSecureServer({ ...secure, allowHTTP1: true }, any) : createTlsServer(secure, any);
   const sockets = new Set<Socket>();
@@ -190,6 +191,7 @@ class Answer {
 
   reset(): void {
     if (this.record.httpVersion === '2.0') this.response.stream.close(2);
+    else if ('encrypted' in this.request.socket) this.request.socket.destroy();
     else (this.request.socket as Socket).resetAndDestroy();
   }
 
