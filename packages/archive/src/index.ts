@@ -1,3 +1,4 @@
+export { CPIO_MAGIC_BYTES, CpioParser, isCpio } from './cpio-parser.ts';
 export * from './decompress.ts';
 export { COMPRESSION_HEAD_BYTES, type Compression, detectCompression } from './detect-compression.ts';
 export * from './errors.ts';
@@ -19,3 +20,4 @@ export * from './tar-index.ts';
 export { type TarHandler, TarParser } from './tar-parser.ts';
 export { readTar, type TarFile } from './tar-reader.ts';
 export * from './tar-writer.ts';
+export { compressXz, decompressXz } from './xz.ts';
