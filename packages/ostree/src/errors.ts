@@ -9,7 +9,11 @@ export type OstreeErrorCode =
   | 'OSTREE_COMMIT_IN_USE'
   | 'OSTREE_CONFIG_INVALID'
   | 'OSTREE_CONTENT_SIZE'
+  | 'OSTREE_DELTA_CORRUPT'
+  | 'OSTREE_DELTA_INCOMPLETE'
+  | 'OSTREE_DELTA_NOT_FOUND'
   | 'OSTREE_FILE_UNSUPPORTED'
+  | 'OSTREE_KEYS_MISSING'
   | 'OSTREE_LOCK_TIMEOUT'
   | 'OSTREE_OBJECT_CORRUPT'
   | 'OSTREE_OBJECT_MISSING'
@@ -30,8 +34,11 @@ export type OstreeErrorCode =
   | 'OSTREE_REPO_READ_ONLY'
   | 'OSTREE_REPO_UNSUPPORTED'
   | 'OSTREE_SIGNATURE_EXISTS'
+  | 'OSTREE_SIGNATURE_EXPIRED'
   | 'OSTREE_SIGNATURE_INVALID'
   | 'OSTREE_SIGNATURE_MISSING'
+  | 'OSTREE_SIGNATURE_REVOKED'
+  | 'OSTREE_SIGNATURE_UNTRUSTED'
   | 'OSTREE_SPACE_RESERVED'
   | 'OSTREE_SUMMARY_INVALID'
   | 'OSTREE_TIMESTAMP_OLDER'
@@ -50,10 +57,14 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_COMMIT_IN_USE: { kind: 'busy', meaning: 'A commit cannot be deleted because a ref points at it.' },
   OSTREE_CONFIG_INVALID: { kind: 'input', meaning: "A repository's config file, or a value in it, cannot be understood." },
   OSTREE_CONTENT_SIZE: { kind: 'integrity', meaning: 'Content is longer or shorter than was announced.' },
+  OSTREE_DELTA_CORRUPT: { kind: 'integrity', meaning: 'A static delta, or a part of it, is not of its format, or does not make the objects it announces.' },
+  OSTREE_DELTA_INCOMPLETE: { kind: 'usage', meaning: 'A static delta leaves objects to be fetched singly, and cannot be applied without a remote.' },
+  OSTREE_DELTA_NOT_FOUND: { kind: 'not-found', meaning: 'There is no static delta between two commits, or one of its files is missing.' },
   OSTREE_FILE_UNSUPPORTED: {
     kind: 'input',
     meaning: 'A file cannot be stored in a commit or in this kind of repository: its type, name or mode is outside the format.',
   },
+  OSTREE_KEYS_MISSING: { kind: 'not-found', meaning: 'Signatures must be verified, and there are no keys to do it with, or a file of keys cannot be read.' },
   OSTREE_LOCK_TIMEOUT: { kind: 'busy', meaning: 'Another process kept the repository locked for longer than core.lock-timeout-secs.' },
   OSTREE_OBJECT_CORRUPT: { kind: 'integrity', meaning: 'An object does not have the checksum that names it, or is not of its format.' },
   OSTREE_OBJECT_MISSING: { kind: 'not-found', meaning: 'An object that a commit or tree refers to is not in the repository.' },
@@ -74,8 +85,11 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_REPO_READ_ONLY: { kind: 'denied', meaning: 'The repository cannot be written by this process.' },
   OSTREE_REPO_UNSUPPORTED: { kind: 'environment', meaning: 'The repository is of a version or mode that cannot be read or written here.' },
   OSTREE_SIGNATURE_EXISTS: { kind: 'exists', meaning: 'A commit is already signed with this key.' },
+  OSTREE_SIGNATURE_EXPIRED: { kind: 'integrity', meaning: 'The only signatures by trusted keys have expired, or their keys have.' },
   OSTREE_SIGNATURE_INVALID: { kind: 'integrity', meaning: 'None of the signatures of a commit is valid and by a trusted key.' },
   OSTREE_SIGNATURE_MISSING: { kind: 'integrity', meaning: 'A commit has no signature where one is required.' },
+  OSTREE_SIGNATURE_REVOKED: { kind: 'integrity', meaning: 'A commit or summary is signed with a key that is revoked, and by no other trusted one.' },
+  OSTREE_SIGNATURE_UNTRUSTED: { kind: 'integrity', meaning: 'A commit or summary is signed, but by none of the trusted keys.' },
   OSTREE_SPACE_RESERVED: { kind: 'space', meaning: 'Writing content would use space that core.min-free-space-percent or core.min-free-space-size keeps free.' },
   OSTREE_SUMMARY_INVALID: { kind: 'input', meaning: 'A summary file is damaged, not of its format, or over the size limit.' },
   OSTREE_TIMESTAMP_OLDER: { kind: 'integrity', meaning: 'A fetched commit is older than the one that it must not be older than.' },
