@@ -48,6 +48,7 @@ export const COMMAND_TREE: Group = {
         { name: 'show', summary: 'Output a metadata object', load: async () => (await import('./ostree/show.ts')).command },
       ],
     },
+    { name: 'size', summary: 'Say what an update moves, writes and needs at its peak', load: async () => (await import('./commands/size.ts')).command },
     { name: 'doctor', summary: 'Check what this machine has and lacks', load: async () => (await import('./commands/doctor.ts')).command },
     { name: 'completion', summary: 'Print a completion script for a shell', load: async () => (await import('./commands/completion.ts')).command },
     { name: 'help', summary: 'Tell about a command', load: async () => (await import('./commands/help.ts')).command },

@@ -1,4 +1,5 @@
-import { type DiffOptions, type DiffSide, diff, diffStats, formatDiff, formatDiffStats, type Repo, readRev } from '@cambium/ostree';
+import { type DiffOptions, type DiffSide, diff, diffStats, formatDiff, formatDiffStats, pullSize, type Repo, readRev } from '@cambium/ostree';
+import { formatPullSize } from './size-table.ts';
 import { UsageError, type Verb } from './verb.ts';
 
 const flags = {
@@ -7,6 +8,8 @@ const flags = {
   'no-xattrs': { kind: 'flag', help: 'Skip output of extended attributes' },
   'owner-uid': { kind: 'int', value: 'UID', help: 'Use file ownership user id for local files' },
   'owner-gid': { kind: 'int', value: 'GID', help: 'Use file ownership group id for local files' },
+  sizes: { kind: 'flag', help: 'Print what a pull from the first commit to the second moves and writes' },
+  json: { kind: 'flag', help: 'With --sizes: print JSON, as of cambium size' },
 } as const;
 
 export const command: Verb<typeof flags> = {
@@ -19,13 +22,19 @@ export const command: Verb<typeof flags> = {
   examples: [
     { command: 'cambium ostree diff --repo=./repo apps/shop', explains: 'Compare a commit with its parent' },
     { command: 'cambium ostree diff --repo=./repo apps/shop ./shop', explains: 'Compare a commit with a directory' },
+    { command: 'cambium ostree diff --repo=./repo --sizes apps/shop', explains: 'See what the update from the parent moves' },
   ],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
     const [first, second] = operands;
     if (first === undefined) throw new UsageError('REV must be specified');
     const [before, after] = second === undefined ? [`${first}^`, first] : [first, second];
-    if (values['fs-diff'] || !values.stats) {
+    if (values.sizes) {
+      const size = pullSize(repo, repo.refs.resolve(before), repo.refs.resolve(after), context.signal);
+      if (values.json) context.ui.resultJson(size);
+      else context.ui.write(formatPullSize(size));
+    }
+    if (values['fs-diff'] || !(values.stats || values.sizes)) {
       const options: DiffOptions = {
         noXattrs: values['no-xattrs'],
         ...(values['owner-uid'] === undefined ? {} : { ownerUid: values['owner-uid'] }),
