@@ -16,6 +16,9 @@ export type ArchiveErrorCode =
   | 'ARCHIVE_TAR_BODY_SIZE'
   | 'ARCHIVE_TAR_MEMBER_MISSING'
   | 'ARCHIVE_TAR_COMPRESSED'
+  | 'ARCHIVE_CPIO_INVALID'
+  | 'ARCHIVE_CPIO_TRUNCATED'
+  | 'ARCHIVE_CPIO_TOO_LARGE'
   | 'ARCHIVE_DECOMPRESS_CORRUPT'
   | 'ARCHIVE_DECOMPRESS_TRUNCATED'
   | 'ARCHIVE_DECOMPRESS_TOO_LARGE'
@@ -36,6 +39,9 @@ export const archiveError: ErrorFactory<ArchiveErrorCode> = defineErrors<Archive
   ARCHIVE_TAR_BODY_SIZE: { kind: 'integrity', meaning: 'The content given for a tar entry is not as long as its header says.' },
   ARCHIVE_TAR_MEMBER_MISSING: { kind: 'not-found', meaning: 'A tar archive has no file with the name asked for.' },
   ARCHIVE_TAR_COMPRESSED: { kind: 'usage', meaning: 'A compressed tar archive cannot be read at random offsets without unpacking it first.' },
+  ARCHIVE_CPIO_INVALID: { kind: 'input', meaning: 'A cpio header is not where it should be, or a field of it is not of its format.' },
+  ARCHIVE_CPIO_TRUNCATED: { kind: 'integrity', meaning: 'A cpio archive ends before its end mark.' },
+  ARCHIVE_CPIO_TOO_LARGE: { kind: 'input', meaning: 'A cpio archive has more entries or bytes than the limits allow.' },
   ARCHIVE_DECOMPRESS_CORRUPT: { kind: 'integrity', meaning: 'Compressed data is damaged.' },
   ARCHIVE_DECOMPRESS_TRUNCATED: { kind: 'integrity', meaning: 'Compressed data ends before its last frame is complete.' },
   ARCHIVE_DECOMPRESS_TOO_LARGE: { kind: 'input', meaning: 'Compressed data expands to more than the limits allow.' },

@@ -1,5 +1,5 @@
-/** `--tree=tar=FILE`: a tar stream into a tree, without unpacking it. */
-import { type TarEntry, type TarLimits, TarParser } from '@cambium/archive';
+/** `--tree=tar=FILE`: a tar or cpio stream into a tree, without unpacking it. */
+import { CPIO_MAGIC_BYTES, CpioParser, isCpio, type TarEntry, type TarHandler, type TarLimits, TarParser } from '@cambium/archive';
 import { type Bytes, type Checksum, decodeUtf8 } from '@cambium/base';
 import { S_IFDIR, S_IFLNK, S_IFREG } from '@cambium/tree';
 import { modifiersFor } from './commit-directory.ts';
@@ -32,17 +32,17 @@ const NOTHING = new Uint8Array(0);
 const AUTOCREATED_MODE: number = S_IFDIR | 0o755;
 
 /**
- * Takes the entries of an uncompressed tar archive into `tree`, over what is there. Of entries with one name the last
+ * Takes the entries of an uncompressed tar or cpio archive into `tree`, over what is there. Of entries with one name the last
  * counts; hard links are other names of what their target is at the end.
  *
  * @throws OSTREE_FILE_UNSUPPORTED for devices, FIFOs and names outside the format, OSTREE_PATH_NOT_FOUND for missing
- *   parents and link targets, OSTREE_TREE_CONFLICT, OSTREE_PATH_UNMATCHED, ARCHIVE_TAR_*
+ *   parents and link targets, OSTREE_TREE_CONFLICT, OSTREE_PATH_UNMATCHED, ARCHIVE_TAR_*, ARCHIVE_CPIO_*
  */
 export async function commitTar(transaction: Transaction, tree: MutableTree, source: Bytes, options: CommitTarOptions = {}): Promise<void> {
   const modifiers = modifiersFor(transaction, options.modifiers ?? {});
   const matched: MatchedPaths = options.matched ?? new Set();
   const importer = new TarImporter(transaction, tree, modifiers, matched, options);
-  const parser = new TarParser(importer, options.limits ?? {});
+  const parser = new ArchiveParser(importer, options.limits ?? {});
   const content = transaction.content();
   try {
     for await (const chunk of source) {
@@ -58,6 +58,43 @@ export async function commitTar(transaction: Transaction, tree: MutableTree, sou
   await content.flush();
   await importer.finish();
   if (options.matched === undefined) checkAllMatched(modifiers, matched);
+}
+
+/** Tells tar from cpio by the first bytes. */
+class ArchiveParser {
+  readonly #handler: TarHandler;
+  readonly #limits: TarLimits;
+  #head: Uint8Array = NOTHING;
+  #parser: TarParser | CpioParser | undefined;
+
+  constructor(handler: TarHandler, limits: TarLimits) {
+    this.#handler = handler;
+    this.#limits = limits;
+  }
+
+  write(chunk: Uint8Array): void {
+    if (this.#parser !== undefined) {
+      this.#parser.write(chunk);
+      return;
+    }
+    this.#head = this.#head.byteLength === 0 ? chunk : Buffer.concat([this.#head, chunk]);
+    if (this.#head.byteLength >= CPIO_MAGIC_BYTES) this.#begin().write(this.#head);
+    else this.#head = this.#head.slice();
+  }
+
+  end(): void {
+    if (this.#parser !== undefined) this.#parser.end();
+    else {
+      const parser = this.#begin();
+      parser.write(this.#head);
+      parser.end();
+    }
+  }
+
+  #begin(): TarParser | CpioParser {
+    this.#parser = isCpio(this.#head) ? new CpioParser(this.#handler, this.#limits) : new TarParser(this.#handler, this.#limits);
+    return this.#parser;
+  }
 }
 
 class TarImporter {

@@ -749,21 +749,16 @@ test('tars', { skip: firstReason(skip, needsPeer('tar', 'gzip', 'zstd')) }, asyn
   ]);
 });
 
-test('what is not available is refused by name, and leaves nothing behind', { skip: firstReason(skip, needsPeer('tar', 'xz', 'bzip2', 'cpio')) }, async (t) => {
+test('what is not available is refused by name, and leaves nothing behind', { skip: firstReason(skip, needsPeer('tar', 'xz', 'bzip2')) }, async (t) => {
   const directory = scratch(t);
   buildWorld(directory);
   const options = { cwd: directory, env: { ...process.env, OSTREE_REPO: 'repo' }, accept: 'any' as const };
   await run('ostree', ['init', '--repo=repo', '--mode=archive'], options);
   for (const [name, flag] of Object.entries({ 'a.tar.xz': '-J', 'a.tar.bz2': '-j' })) await run('tar', ['-C', 'tree', flag, '-cf', name, '.'], options);
-  for (const format of ['newc', 'odc', 'bin', 'crc'])
-    spawnSync('cpio', ['-o', '-H', format, '-F', `../${format}.cpio`], { cwd: join(directory, 'tree'), input: '.\nfile\n' });
   const before = snapshot(directory);
   for (const [text, message] of [
     ['--tree=tar=a.tar.xz', /^error: Cannot decompress xz: not supported yet/],
     ['--tree=tar=a.tar.bz2', /^error: Cannot decompress bzip2: not supported yet/],
-    ...['newc', 'odc', 'bin', 'crc'].map(
-      (format) => [`--tree=tar=${format}.cpio`, /^error: Option --tree=tar=\w+.cpio \(a cpio archive\) is not available/] as const,
-    ),
     ['tree --sign=KEY', /^error: Option --sign is not available in this version/],
     ['tree --sign-type=ed25519', /^error: Option --sign-type is not available in this version/],
     ['tree --selinux-policy=/', /^error: Option --selinux-policy is not available in this version/],

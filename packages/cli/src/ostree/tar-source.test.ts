@@ -22,21 +22,16 @@ async function gather(bytes: Bytes): Promise<Buffer> {
 
 test('what compresses a tar is recognised, however little a pipe gives at a time', async () => {
   for (const bytes of [TAR, gzipSync(TAR), zstdCompressSync(TAR)])
-    for (const size of [1, 2, 5, 1000, 1 << 20]) assert.deepEqual(await gather(uncompressed(pieces(bytes, size), '-')), Buffer.from(TAR), `${size}`);
-  assert.equal((await gather(uncompressed(pieces(new Uint8Array(0), 1), '-'))).length, 0);
-  assert.deepEqual(await gather(uncompressed(pieces(Uint8Array.of(1, 2), 1), '-')), Buffer.of(1, 2));
+    for (const size of [1, 2, 5, 1000, 1 << 20]) assert.deepEqual(await gather(uncompressed(pieces(bytes, size))), Buffer.from(TAR), `${size}`);
+  assert.equal((await gather(uncompressed(pieces(new Uint8Array(0), 1)))).length, 0);
+  assert.deepEqual(await gather(uncompressed(pieces(Uint8Array.of(1, 2), 1))), Buffer.of(1, 2));
 });
 
 test('what cannot be read has a code', async () => {
   const heads: Readonly<Record<string, readonly [bytes: string, code: string]>> = {
     xz: ['\xfd7zXZ\0rest', 'ARCHIVE_COMPRESSION_UNSUPPORTED'],
     bzip2: ['BZh91AY', 'ARCHIVE_COMPRESSION_UNSUPPORTED'],
-    'cpio newc': ['070701rest', 'CLI_FEATURE_MISSING'],
-    'cpio crc': ['070702rest', 'CLI_FEATURE_MISSING'],
-    'cpio odc': ['070707rest', 'CLI_FEATURE_MISSING'],
-    'cpio binary': ['\xc7\x71rest', 'CLI_FEATURE_MISSING'],
-    'cpio binary, swapped': ['\x71\xc7rest', 'CLI_FEATURE_MISSING'],
   };
   for (const [name, [head, code]] of Object.entries(heads))
-    for (const size of [1, 100]) await assert.rejects(gather(uncompressed(pieces(Buffer.from(head, 'latin1'), size), name)), { code }, name);
+    for (const size of [1, 100]) await assert.rejects(gather(uncompressed(pieces(Buffer.from(head, 'latin1'), size))), { code }, name);
 });
