@@ -180,7 +180,7 @@ function environmentOf(programs, home) {
 }
 
 function judge(script, output, status) {
-  const assertions = output.match(/^ok /gm)?.length ?? 0;
+  const assertions = output.match(/^ok\b/gm)?.length ?? 0;
   const skipped = /^1\.\.0 # SKIP (.*)$/m.exec(output);
   if (skipped !== null) return { passed: false, assertions, why: `skipped: ${skipped[1]}` };
   if (status !== 0 || /^not ok /m.test(output)) {

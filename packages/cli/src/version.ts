@@ -19,5 +19,5 @@ const COMPATIBLE_LIBOSTREE = '2022.7';
  */
 export function ostreeVersionText(): string {
   const features = ['gpgme', 'libarchive'];
-  return `cambium:\n Version: '${COMPATIBLE_LIBOSTREE}'\n Cambium: '${packageVersion()}'\n Features:\n${features.map((name) => `  - ${name}\n`).join('')}`;
+  return `libostree:\n Version: '${COMPATIBLE_LIBOSTREE}'\n Cambium: '${packageVersion()}'\n Features:\n${features.map((name) => `  - ${name}\n`).join('')}`;
 }

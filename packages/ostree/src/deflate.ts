@@ -25,14 +25,21 @@ import { deflate } from 'libdeflate';
  */
 export const DEFAULT_ZLIB_LEVEL = 1;
 
+/** libostree's own default. */
+export const LIBOSTREE_ZLIB_LEVEL = 6;
+
 export const SEGMENT_BYTES: number = 1024 * 1024;
 const WINDOW_BYTES = 32 * 1024;
 /** zlib's largest hash table and longest blocks: 10 % less time than with 8, the default, for 0.15 % more bytes. */
 const MEM_LEVEL = 9;
 
-/** Returns the deflate stream of a whole content in parts. */
-export function deflateContent(content: Uint8Array, level: number): Uint8Array[] {
-  if (content.byteLength <= SEGMENT_BYTES) return [deflateWhole(content, level)];
+/**
+ * Returns the deflate stream of a whole content in parts.
+ *
+ * @param likeZlib content of one segment gets the very bytes that libostree writes: for commits that record sizes
+ */
+export function deflateContent(content: Uint8Array, level: number, likeZlib = false): Uint8Array[] {
+  if (content.byteLength <= SEGMENT_BYTES) return [deflateWhole(content, level, likeZlib)];
   const parts: Uint8Array[] = [];
   for (let at = 0; at < content.byteLength; at += SEGMENT_BYTES) {
     const end = Math.min(at + SEGMENT_BYTES, content.byteLength);
@@ -45,13 +52,15 @@ export function deflateContent(content: Uint8Array, level: number): Uint8Array[]
 export class SegmentedDeflate {
   readonly #level: number;
   readonly #put: (compressed: Uint8Array) => void;
+  readonly #likeZlib: boolean;
   /** Window and segment side by side, so that the window needs no copy but its own. */
   readonly #buffer = Buffer.allocUnsafeSlow(WINDOW_BYTES + SEGMENT_BYTES);
   #filled = 0;
   #first = true;
 
-  constructor(level: number, put: (compressed: Uint8Array) => void) {
+  constructor(level: number, put: (compressed: Uint8Array) => void, likeZlib = false) {
     this.#level = level;
+    this.#likeZlib = likeZlib;
     this.#put = put;
   }
 
@@ -73,7 +82,7 @@ export class SegmentedDeflate {
 
   #send(last: boolean): void {
     const segment = this.#buffer.subarray(WINDOW_BYTES, WINDOW_BYTES + this.#filled);
-    if (this.#first && last) this.#put(deflateWhole(segment, this.#level));
+    if (this.#first && last) this.#put(deflateWhole(segment, this.#level, this.#likeZlib));
     else this.#put(deflateSegment(segment, this.#first ? undefined : this.#buffer.subarray(0, WINDOW_BYTES), last, this.#level));
     this.#first = false;
     if (!last) this.#buffer.copyWithin(0, SEGMENT_BYTES, SEGMENT_BYTES + WINDOW_BYTES);
@@ -81,9 +90,9 @@ export class SegmentedDeflate {
   }
 }
 
-function deflateWhole(content: Uint8Array, level: number): Uint8Array {
+function deflateWhole(content: Uint8Array, level: number, likeZlib: boolean): Uint8Array {
   // Level 0, stored blocks, is zlib's alone.
-  return level === 0 ? deflateRawSync(content, { level }) : deflate(content, level);
+  return level === 0 || likeZlib ? deflateRawSync(content, { level }) : deflate(content, level);
 }
 
 function deflateSegment(segment: Uint8Array, window: Uint8Array | undefined, last: boolean, level: number): Uint8Array {

@@ -47,6 +47,8 @@ export interface WriteTarget {
   /** Further `objects/` directories where an object may be already, with the mode of their repository. */
   present: ReadonlyArray<{ objects: string; mode: RepoMode }>;
   zlibLevel: number;
+  /** See {@link deflateContent}. */
+  likeZlib?: boolean | undefined;
   /** Flush each object by itself. */
   syncEach: boolean;
   /** The process's umask: workers cannot ask for it cheaply. */
@@ -169,7 +171,7 @@ export class ObjectWriter {
   }
 
   #spill(header: FileHeader, sizeBytes: number): Spill {
-    const { mode, zlibLevel } = this.#target;
+    const { mode, zlibLevel, likeZlib } = this.#target;
     this.#space?.take(sizeBytes);
     const temporary = this.#temporary();
     const fd = guarded(() => openSync(temporary, CREATE, this.#createMode('file')));
@@ -182,7 +184,7 @@ export class ObjectWriter {
       closeSync(fd);
       rmSync(temporary, { force: true });
     };
-    const deflate = mode === 'archive' ? new SegmentedDeflate(zlibLevel, put) : undefined;
+    const deflate = mode === 'archive' ? new SegmentedDeflate(zlibLevel, put, likeZlib) : undefined;
     if (deflate !== undefined) {
       try {
         guarded(() => put(encodeFilezHeader(header, sizeBytes)));
@@ -241,7 +243,7 @@ export class ObjectWriter {
   }
 
   #store(header: FileHeader, content: Uint8Array, checksum: Checksum): number {
-    const { mode, zlibLevel } = this.#target;
+    const { mode, zlibLevel, likeZlib } = this.#target;
     if (isSymlink(header) && mode !== 'archive' && mode !== 'bare-user') {
       this.#symlink(header, checksum);
       return header.target.length;
@@ -249,7 +251,7 @@ export class ObjectWriter {
     const parts: Uint8Array[] =
       mode !== 'archive'
         ? [isSymlink(header) ? Buffer.from(`${header.target}\0`) : content]
-        : [encodeFilezHeader(header, content.byteLength), ...(isSymlink(header) ? [] : deflateContent(content, zlibLevel))];
+        : [encodeFilezHeader(header, content.byteLength), ...(isSymlink(header) ? [] : deflateContent(content, zlibLevel, likeZlib))];
     this.#regular('file', checksum, (fd) => {
       writeAll(fd, parts);
       this.#finishContent(fd, header);

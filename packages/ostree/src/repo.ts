@@ -310,7 +310,8 @@ function readSmallObject(path: string, type: StoredType, checksum: Checksum): Bu
 }
 
 function missing(type: StoredType, checksum: Checksum): Error {
-  return ostreeError('OSTREE_OBJECT_MISSING', `No such metadata object ${checksum}.${type}`, { data: { checksum, type } });
+  const what = type === 'file' ? `Couldn't find file object '${checksum}'` : `No such metadata object ${checksum}.${type}`;
+  return ostreeError('OSTREE_OBJECT_MISSING', what, { data: { checksum, type } });
 }
 
 function exists(path: string): boolean {

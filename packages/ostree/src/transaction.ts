@@ -13,7 +13,7 @@ import { clearPartial, clearTombstone } from './commit-markers.ts';
 import type { WriterSetup } from './content-tasks.ts';
 import { ContentWorkers } from './content-workers.ts';
 import type { ContentWriter } from './content-writer.ts';
-import { DEFAULT_ZLIB_LEVEL } from './deflate.ts';
+import { DEFAULT_ZLIB_LEVEL, LIBOSTREE_ZLIB_LEVEL } from './deflate.ts';
 import type { ObjectCounts } from './directory-shard.ts';
 import { syncDirectory, syncFileSystem, writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
@@ -35,6 +35,11 @@ export interface TransactionOptions {
   fsync?: boolean | undefined;
   /** Flush each object by itself instead of all at the end. The repository's setting when left out. */
   perObjectFsync?: boolean | undefined;
+  /**
+   * Archived sizes are going to be recorded in a commit: compress as libostree does, zlib at level 6 unless the config
+   * says otherwise, so that commits of both get the same identity. Content over 1 MiB may still differ in size.
+   */
+  recordsSizes?: boolean | undefined;
   /** Names the run of the machine in the staging directory, instead of the kernel's `boot_id`. */
   bootId?: string | undefined;
 }
@@ -94,7 +99,8 @@ export class Transaction {
     this.#internals = internals;
     this.#lock = lock;
     this.#staging = staging;
-    const setup = writerSetup(repo, staging.path, { fsync: this.#fsync, perObject: options.perObjectFsync ?? repo.settings.perObjectFsync });
+    const sync = { fsync: this.#fsync, perObject: options.perObjectFsync ?? repo.settings.perObjectFsync };
+    const setup = writerSetup(repo, staging.path, sync, options.recordsSizes === true);
     this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
@@ -352,7 +358,7 @@ function linkInto(path: string, target: string): boolean | undefined {
   }
 }
 
-function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObject: boolean }): WriterSetup {
+function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObject: boolean }, recordsSizes: boolean): WriterSetup {
   const { settings } = repo;
   const objects = join(repo.path, 'objects');
   const direct = !sync.fsync || sync.perObject;
@@ -368,7 +374,8 @@ function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObj
       staging,
       destination: direct ? objects : staging,
       present,
-      zlibLevel: settings.zlibLevel ?? DEFAULT_ZLIB_LEVEL,
+      zlibLevel: settings.zlibLevel ?? (recordsSizes ? LIBOSTREE_ZLIB_LEVEL : DEFAULT_ZLIB_LEVEL),
+      likeZlib: recordsSizes,
       syncEach: sync.fsync && sync.perObject,
       umask: process.umask(),
     },

@@ -94,6 +94,7 @@ export const command: Verb<typeof flags> = {
     const transaction = await repo.transaction({
       signal: context.signal,
       fsync: values.fsync === false ? false : undefined,
+      recordsSizes: values['generate-sizes'],
       bootId: lookUp(context.environment, ['OSTREE_BOOTID']),
     });
     try {

@@ -111,8 +111,7 @@ function remove(repo: Repo, aliases: ReadonlyMap<string, string>, prefix: string
 function actOnCollections(repo: Repo, context: VerbContext, choice: Choice, collection: string | undefined): void {
   if (choice.create !== undefined && collection !== undefined) {
     const wanted = parseCollectionRef(choice.create);
-    const present = repo.refs.collectionRefs().some((row) => row.collection === wanted.collection && row.ref === wanted.ref);
-    if (present && !choice.force) throw new OstreeFailure(`--create specified but ref ${choice.create} already exists`);
+    // As libostree, which overwrites refs of collections without --force.
     repo.refs.writeCollectionRef(wanted.collection, wanted.ref, repo.refs.resolve(collection));
     return;
   }
