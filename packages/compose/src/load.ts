@@ -19,9 +19,12 @@ import { isActive, profileNames } from './profiles.ts';
 import { checkProjectName, normalizeProjectName } from './project-name.ts';
 import { buildContextsOf, imagesOf, localFilesOf } from './references.ts';
 import { readText } from './source-file.ts';
-import type { Mapping, Model, Project, SourceFile } from './types.ts';
+import type { InactiveServices, Mapping, Model, Project, SourceFile } from './types.ts';
 import { checkTopLevel, validateModel } from './validate.ts';
 import { readYaml, type SourceDocument, YAML_LIMITS } from './yaml-source.ts';
+
+/** docker-compose 1.29 refuses a file in which one of these leads nowhere, though the service's profile is not active. */
+const FILE_KEYS = ['build', 'env_file'] as const;
 
 export interface LoadOptions {
   /** Compose files, the later overriding the earlier; relative to the working directory; `-` stands for `stdin`. Found by name when left out. */
@@ -95,6 +98,7 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
     model,
     files: session.files,
     images: imagesOf(model),
+    inactive: inactiveServices(services, disabled, name),
     buildOnly: Object.entries(model.services)
       .filter(([, service]) => isRecord(service.build) && (service.image === undefined || service.image === null))
       .map(([key]) => key)
@@ -106,6 +110,12 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
     environment,
     warnings: session.warnings,
   };
+}
+
+function inactiveServices(services: Mapping, names: ReadonlySet<string>, name: string): InactiveServices {
+  const inactive = Object.fromEntries(Object.entries(services).filter(([key, service]) => names.has(key) && isRecord(service))) as Record<string, Mapping>;
+  const needFiles = Object.entries(inactive).filter(([, service]) => FILE_KEYS.some((key) => service[key] !== undefined && service[key] !== null));
+  return { images: imagesOf({ name, services: inactive }), needFiles: needFiles.map(([key]) => key).sort(compareUtf8) };
 }
 
 interface Source {

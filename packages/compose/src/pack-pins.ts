@@ -89,16 +89,24 @@ export interface PinnedCompose {
   text: string;
   /** The source with its image scalars changed, or the resolved model where several files make the project or the source cannot say it. */
   form: 'as-written' | 'resolved';
+  /** Images in the text that are not packed: those of services whose profiles are not. */
+  unpinned: ImageUse[];
 }
 
 /** Returns the compose file to ship. */
 export function pinnedCompose(project: Project, stdin: string | undefined, pins: ReadonlyMap<string, string>, warn: (message: string) => void): PinnedCompose {
   const pinOf = (use: { reference: string; platform?: string }): string => pins.get(imageKey(use.reference, use.platform)) as string;
   const [source] = project.files;
-  if (source !== undefined && isSingleFile(project)) {
+  const { needFiles, images: others } = project.inactive;
+  const writtenServes = isSingleFile(project) && needFiles.length === 0;
+  if (isSingleFile(project) && !writtenServes) {
+    warn(`Services of other profiles need files that are not packed (${needFiles.join(', ')}): the resolved model is packed instead, without these services`);
+  }
+  if (source !== undefined && writtenServes) {
+    const isPacked = (use: ImageUse): boolean => pins.has(imageKey(use.reference, use.platform));
     const replacements = new Map<string, string>();
     const elsewhere: { path: ImageUse['paths'][number]; value: string }[] = [];
-    for (const use of project.images) {
+    for (const use of [...project.images, ...others.filter(isPacked)]) {
       for (const path of use.paths) {
         if (path.length === 3 && path[2] === 'image') replacements.set(String(path[1]), pinOf(use));
         else elsewhere.push({ path, value: pinOf(use) });
@@ -106,11 +114,15 @@ export function pinnedCompose(project: Project, stdin: string | undefined, pins:
     }
     try {
       const text = source.path === '-' ? (stdin ?? '') : readFileSync(source.path, 'utf8');
-      return { text: pinImages({ source: text, file: source.path, replacements, others: elsewhere }), form: 'as-written' };
+      return {
+        text: pinImages({ source: text, file: source.path, replacements, others: elsewhere }),
+        form: 'as-written',
+        unpinned: others.filter((use) => !isPacked(use)),
+      };
     } catch (error) {
       if (!isKnownError(error, 'COMPOSE_PIN_NOT_IN_PLACE')) throw error;
       warn(`${error.message}: the resolved model is packed instead`);
     }
   }
-  return { text: printModel(portableModel(project, { pin: pinOf })), form: 'resolved' };
+  return { text: printModel(portableModel(project, { pin: pinOf })), form: 'resolved', unpinned: [] };
 }

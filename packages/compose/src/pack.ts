@@ -88,6 +88,8 @@ export interface PackResult {
   hostPaths: CollectedFiles['hostPaths'];
   /** Files of the model that are not packed. */
   leftOut: CollectedFiles['leftOut'];
+  /** Images that stand in the packed compose file and are not packed: those of services whose profiles are not wanted. */
+  notPacked: { reference: string; services: readonly string[] }[];
   /** Packed files of variables, `.env` included: who reads the repository reads them. */
   variableFiles: string[];
   /** Whether the packed compose file is the source with other images, or the resolved model. */
@@ -133,6 +135,8 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
       const packed = images.map((image) => packedImage(image, expansion));
       const pins = new Map(images.map((image) => [imageKey(image.reference, image.platformText), pinnedReference(image)]));
       const compose = pinnedCompose(project, options.project.stdin, pins, (message) => on({ type: 'warning', message }));
+      const notPacked = compose.unpinned.map(({ reference, services }) => ({ reference, services }));
+      if (notPacked.length > 0) on({ type: 'warning', message: notPackedWarning(notPacked) });
       const plan: PackResult = {
         branch: options.branch,
         app,
@@ -145,6 +149,7 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
         estimatedWriteBytes: [...packed.map((image) => image.estimatedWriteBytes), ...files.files.map((file) => file.sizeBytes)].reduce((a, b) => a + b, 0),
         hostPaths: files.hostPaths,
         leftOut: files.leftOut,
+        notPacked,
         variableFiles: variableFilesOf(project, files),
         composeForm: compose.form,
         variables: shippedVariables(project, compose.form, { files, given: options.project.environment }),
@@ -161,6 +166,11 @@ export async function packApp(options: PackOptions): Promise<PackResult> {
   } finally {
     await registry.close();
   }
+}
+
+function notPackedWarning(images: PackResult['notPacked']): string {
+  const list = images.map(({ reference, services }) => `${reference} (${services.join(', ')})`).join(', ');
+  return `The packed compose file names images that are not packed, as their services are of other profiles: ${list}; a device would pull them, unpinned`;
 }
 
 /** Returns the repository, or undefined where there is none yet. */

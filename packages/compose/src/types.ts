@@ -71,6 +71,13 @@ export interface ComposeWarning {
   position?: Position;
 }
 
+/** Services whose profiles are not active: a compose file that ships as it was written still has them. */
+export interface InactiveServices {
+  images: ImageUse[];
+  /** Those that refer to local files or directories of their own, which tools want to see whatever the profile; sorted. */
+  needFiles: string[];
+}
+
 export interface Project {
   name: string;
   /** Absolute; relative paths of the compose files start here. */
@@ -79,6 +86,8 @@ export interface Project {
   /** Every file read, in the order of reading; the first is the main compose file. */
   files: SourceFile[];
   images: ImageUse[];
+  /** What the profiles leave out of the model. */
+  inactive: InactiveServices;
   /** Services with a build and no image. */
   buildOnly: string[];
   localFiles: LocalFile[];

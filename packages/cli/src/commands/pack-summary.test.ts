@@ -48,6 +48,7 @@ function result(more: Partial<PackResult> = {}): PackResult {
     estimatedWriteBytes: 6000,
     hostPaths: [],
     leftOut: [],
+    notPacked: [],
     variableFiles: [],
     composeForm: 'as-written',
     variables: [],

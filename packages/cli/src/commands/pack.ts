@@ -65,7 +65,7 @@ export const command: Command<typeof flags> = {
     { command: 'cambium pack --repo ./repo apps/shop ./shop/docker-compose.yml', explains: 'Pack an app' },
     { command: 'cambium pack --repo ./repo --arch arm64 --dry-run apps/shop ./shop', explains: 'See what packing for another machine would fetch' },
   ],
-  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, estimatedWriteBytes, … }], fetchBytes, estimatedWriteBytes, hostPaths, leftOut, variableFiles, composeForm, variables, stats?, seconds }',
+  json: '{ commit?, branch, app, repoPath, repoCreated, unchanged, dryRun, images: [{ reference, pinned, digest, layers, fetchBytes, estimatedWriteBytes, … }], fetchBytes, estimatedWriteBytes, hostPaths, leftOut, notPacked: [{ reference, services }], variableFiles, composeForm, variables, stats?, seconds }',
   async run({ ui, environment, signal }, { values, operands }) {
     const [branch, compose] = operands as readonly [string, string];
     const startMs = performance.now();
