@@ -1,12 +1,12 @@
 /**
  * The tree of an app commit: image store, compose file, the app's own files.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { type Checksum, systemError } from '@cambium/base';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { type Checksum, errnoOf, systemError } from '@cambium/base';
 import { type ContentWriter, type FileHeader, MutableTree, type Transaction, type TreeRoot } from '@cambium/ostree';
 import { S_IFDIR, S_IFLNK, S_IFREG, treeError } from '@cambium/tree';
 import { composeError } from './errors.ts';
-import type { ProjectFile } from './project-files.ts';
+import { fileIdentity, type ProjectFile } from './project-files.ts';
 
 export const PACKED_COMPOSE_NAME = 'docker-compose.yml';
 
@@ -59,16 +59,25 @@ function handled<T>(promise: Promise<T>): Promise<T> {
   return promise;
 }
 
-/** Hands a file's content on; it is closed when the call is over, the checksum comes later. */
+/** O_NONBLOCK: a FIFO put in the place of the file must not hang us. */
+const READ: number = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * Hands a file's content on; it is closed when the call is over, the checksum comes later. Only the very file that was looked at is
+ * read: whoever writes to the project directory meanwhile cannot put a link in its place and have us pack what only we may read.
+ */
 async function copyFile(content: ContentWriter, file: ProjectFile): Promise<{ checksum: Promise<Checksum> }> {
   const header = (file.mode & 0o111) === 0 ? FILE : PROGRAM;
   let descriptor: number;
   try {
-    descriptor = openSync(file.source, 'r');
+    descriptor = openSync(file.source, READ);
   } catch (error) {
+    if (errnoOf(error) === 'ELOOP' || errnoOf(error) === 'ENXIO') throw changed(file);
     throw systemError(error, `Cannot read "${file.source}"`) ?? composeError('COMPOSE_FILE_MISSING', `Cannot read "${file.source}"`, { cause: error });
   }
   try {
+    const stat = fstatSync(descriptor);
+    if (!stat.isFile() || fileIdentity(stat) !== file.identity) throw changed(file);
     const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     if (file.sizeBytes < CHUNK_BYTES) {
       let size = 0;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { loadProject } from './load.ts';
-import { type CollectedFiles, type CollectOptions, collectProjectFiles } from './project-files.ts';
+import { type CollectedFiles, type CollectOptions, collectProjectFiles, fileIdentity } from './project-files.ts';
 
 let root = '';
 let app = '';
@@ -48,6 +48,7 @@ test('files of every kind travel under their own paths', async () => {
     source: join(app, 'conf/nginx.conf'),
     mode: 0o640,
     sizeBytes: 1,
+    identity: fileIdentity(lstatSync(join(app, 'conf/nginx.conf'))),
     key: 'services.a.volumes[0]',
   });
   assert.deepEqual(collected.leftOut, [{ path: 'no.env', reason: 'missing' }]);

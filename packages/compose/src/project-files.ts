@@ -36,6 +36,8 @@ export interface ProjectFile {
   /** Permission bits, as in 0o644. */
   mode: number;
   sizeBytes: number;
+  /** Of a file: device and inode, by which a reader knows that it opened what was looked at here. */
+  identity?: string;
   /** Where a symlink leads, as it is stored. */
   target?: string;
   /** The key of the model that it is needed for. */
@@ -66,7 +68,7 @@ export const MAX_PROJECT_ENTRIES: number = 500_000;
 /**
  * Returns everything the app needs from its directory.
  *
- * Nothing may change the directory meanwhile: what is listed here is read later.
+ * What is listed here is read later: a file that is another one by then, also by a link put on the way to it, is refused.
  *
  * @throws COMPOSE_FILE_MISSING, COMPOSE_PATH_OUTSIDE (also for links that lead outside), COMPOSE_IGNORE_FILE_INVALID, COMPOSE_TOO_COMPLEX
  */
@@ -95,6 +97,11 @@ function realPaths(directory: string, path: string): string[] {
   } catch {
     return []; // it does not exist here, which is allowed
   }
+}
+
+/** Returns what tells a file from every other one on this machine. */
+export function fileIdentity(stat: { dev: number; ino: number }): string {
+  return `${stat.dev}:${stat.ino}`;
 }
 
 class Collector {
@@ -325,6 +332,7 @@ class Collector {
       source: join(this.#directory, path),
       mode: stat.mode & 0o7777,
       sizeBytes: kind === 'file' ? stat.size : 0,
+      ...(kind === 'file' ? { identity: fileIdentity(stat) } : {}),
       ...(target === undefined ? {} : { target }),
       key: file.key,
     });
