@@ -126,7 +126,7 @@ export function systemKeys(type: RawSignatureType, options: TrustOptions = {}): 
 }
 
 /** Returns the keys in `DIRECTORY/NAME` and in the files of `DIRECTORY/NAME.d/`; none where there are no such files. */
-export function keysIn(directory: string, name: string, type: RawSignatureType, options: TrustOptions): TrustedKey[] {
+function keysIn(directory: string, name: string, type: RawSignatureType, options: TrustOptions): TrustedKey[] {
   const files = [join(directory, name)];
   try {
     const names = readdirSync(join(directory, `${name}.d`)).sort(compareUtf8);

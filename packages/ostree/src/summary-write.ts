@@ -1,0 +1,197 @@
+/**
+ * Making a repository's `summary`. Source: libostree `ostree_repo_regenerate_summary` and `ostree summary --update` behaviour;
+ * `docs/formats/ostree-repo.md`.
+ */
+import { renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Checksum, compareUtf8, errnoOf } from '@cambium/base';
+import { u64Swap, Variant } from '@cambium/gvariant';
+import { readBounded } from './bounded-file.ts';
+import { encodeMetadata, metadataValue, parseCommit } from './commit-format.ts';
+import { listDeltas } from './delta-path.ts';
+import { syncDirectory, writeFileDurably } from './durable-file.ts';
+import { ostreeError } from './errors.ts';
+import { asBuffer } from './framing.ts';
+import { checksumOf, MAX_METADATA_BYTES } from './object-format.ts';
+import type { Repo } from './repo.ts';
+import { COMMIT_TIMESTAMP_KEY, COMMIT_VERSION_KEY, encodeCollectionMap, encodeSummary, MAX_SUMMARY_BYTES, SUMMARY_KEYS, type SummaryRef } from './summary.ts';
+import type { Metadata } from './types.ts';
+
+export const SUMMARY_FILE = 'summary';
+export const SUMMARY_SIGNATURE_FILE = 'summary.sig';
+
+/** The ref whose commit carries what used to be in the summary, in repositories with a collection ID. */
+const METADATA_REF = 'ostree-metadata';
+
+export interface RegenerateSummaryOptions {
+  /** More keys, as `ostree.summary.expires` (t, big-endian); those that are made here cannot be set. */
+  metadata?: Metadata | undefined;
+  /** Seconds since 1970; the clock's when left out. */
+  lastModified?: bigint | undefined;
+  /** Returns the content of `summary.sig` for these bytes; without it the summary is not signed. */
+  sign?: ((summary: Uint8Array) => Promise<Metadata>) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Writes `summary` anew from refs and deltas, and `summary.sig` with it: an old one goes. Returns the bytes of the summary.
+ *
+ * Signing comes before anything is changed. As libostree does, says `core.indexed-deltas=true` in the config.
+ *
+ * @throws OSTREE_OBJECT_MISSING when a ref's commit is not there, OSTREE_REPO_READ_ONLY OSTREE_LOCK_TIMEOUT, what `sign` throws
+ */
+export async function regenerateSummary(repo: Repo, options: RegenerateSummaryOptions = {}): Promise<Uint8Array> {
+  if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot write the summary of "${repo.path}": permission denied or read-only file system`);
+  const { signal, lastModified = BigInt(Math.floor(Date.now() / 1000)) } = options;
+  using _lock = await repo.lock('shared', signal);
+  const metadata = summaryMetadata(repo, options.metadata ?? [], lastModified);
+  const bytes = encodeSummary({ refs: summaryRefs(repo, repo.refs.list()), metadata });
+  const signature = options.sign === undefined ? undefined : encodeMetadata(await options.sign(bytes));
+  signal?.throwIfAborted();
+  publish(repo, bytes, signature);
+  return bytes;
+}
+
+/** Regenerates the summary when the config wants it after each change of refs: `core.auto-update-summary`. @throws as {@link regenerateSummary} */
+export async function autoUpdateSummary(repo: Repo, signal?: AbortSignal): Promise<void> {
+  const { config } = repo;
+  const wanted = config.boolean('core', 'auto-update-summary') ?? config.boolean('core', 'commit-update-summary') ?? false;
+  if (wanted) await regenerateSummary(repo, { signal });
+}
+
+/** Returns the bytes of the repository's summary, or undefined when it has none. @throws OSTREE_SUMMARY_INVALID when it is no file, or too large */
+export function readSummaryFile(repo: Repo, name: typeof SUMMARY_FILE | typeof SUMMARY_SIGNATURE_FILE = SUMMARY_FILE): Uint8Array | undefined {
+  try {
+    return readBounded(join(repo.path, name), MAX_SUMMARY_BYTES, () =>
+      ostreeError('OSTREE_SUMMARY_INVALID', `Cannot read ${name}: no regular file of at most ${MAX_SUMMARY_BYTES} bytes`),
+    );
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Commits an empty tree with `metadata` to the ref `ostree-metadata`, bound to the repository's collection, and returns the commit.
+ * @throws OSTREE_OPTION_INVALID without a collection ID, and what transactions throw
+ */
+export async function commitRepoMetadata(
+  repo: Repo,
+  options: {
+    metadata?: Metadata | undefined;
+    /** Seconds since 1970. */
+    timestamp: bigint;
+    /** Returns the detached metadata with which the commit appears. */
+    sign?: ((commit: Uint8Array) => Promise<Metadata | undefined>) | undefined;
+    bootId?: string | undefined;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<Checksum> {
+  const { collectionId } = repo.settings;
+  if (collectionId === undefined) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot commit metadata of "${repo.path}": it has no collection ID`);
+  const transaction = await repo.transaction({ signal: options.signal, bootId: options.bootId, workers: 0 });
+  try {
+    const root = {
+      tree: transaction.writeDirTree({ files: [], dirs: [] }),
+      meta: transaction.writeDirMeta({ uid: 0, gid: 0, mode: 0o40755, xattrs: [] }),
+    };
+    const binding: Metadata = [
+      ['ostree.collection-binding', new Variant('s', collectionId)],
+      ['ostree.ref-binding', new Variant('as', [METADATA_REF])],
+    ];
+    const metadata = [...binding, ...(options.metadata ?? []).filter(([key]) => !binding.some(([own]) => own === key))];
+    const parent = repo.refs.read(METADATA_REF);
+    const commit = transaction.writeCommit({ metadata, parent, related: [], subject: '', body: '', timestamp: options.timestamp, root });
+    const detached = await options.sign?.(repo.readMetadata('commit', commit));
+    if (detached !== undefined && detached.length > 0) transaction.setDetachedMetadata(commit, detached);
+    transaction.setRef(METADATA_REF, commit);
+    await transaction.commit();
+    return commit;
+  } finally {
+    await transaction.abort();
+  }
+}
+
+/** Local refs only: those of remotes have a colon in their names. */
+function summaryRefs(repo: Repo, refs: ReadonlyMap<string, Checksum>): SummaryRef[] {
+  return [...refs].filter(([name]) => !name.includes(':')).map(([ref, checksum]) => summaryRef(repo, ref, checksum));
+}
+
+function summaryRef(repo: Repo, ref: string, checksum: Checksum): SummaryRef {
+  const bytes = repo.readMetadata('commit', checksum);
+  const commit = parseCommit(bytes, `commit ${checksum}`);
+  const version = metadataValue<string>(commit.metadata, 'version', 's');
+  const metadata: Metadata = [
+    ...(version === undefined ? [] : [[COMMIT_VERSION_KEY, new Variant('s', version)] as const]),
+    [COMMIT_TIMESTAMP_KEY, new Variant('t', u64Swap(BigInt.asUintN(64, commit.timestamp)))],
+  ];
+  return { ref, commitBytes: BigInt(bytes.byteLength), checksum, metadata };
+}
+
+function summaryMetadata(repo: Repo, additional: Metadata, lastModified: bigint): Metadata {
+  const { config, settings } = repo;
+  const collections = new Map<string, SummaryRef[]>();
+  for (const { collection, ref, checksum } of repo.refs.collectionRefs()) {
+    if (collection === settings.collectionId) continue;
+    const refs = collections.get(collection) ?? [];
+    refs.push(summaryRef(repo, ref, checksum));
+    collections.set(collection, refs);
+  }
+  const deltas = config.boolean('core', 'no-deltas-in-summary') === true ? [] : superblockDigests(repo);
+  const first: [string, Variant][] = [
+    [SUMMARY_KEYS.mode, new Variant('s', config.string('core', 'mode')?.trim() ?? 'bare')],
+    [SUMMARY_KEYS.lastModified, new Variant('t', u64Swap(lastModified))],
+    [SUMMARY_KEYS.tombstones, new Variant('b', settings.tombstoneCommits)],
+  ];
+  if (collections.size > 0) first.push([SUMMARY_KEYS.collectionMap, encodeCollectionMap(collections)]);
+  if (deltas.length > 0) first.push([SUMMARY_KEYS.deltas, new Variant('a{sv}', deltas)]);
+  const last: [string, Variant][] = [[SUMMARY_KEYS.indexedDeltas, new Variant('b', true)]];
+  if (settings.collectionId !== undefined) last.push([SUMMARY_KEYS.collectionId, new Variant('s', settings.collectionId)]);
+  const made = new Set([...first, ...last].map(([key]) => key));
+  // Of a key that is given twice the last counts, as in libostree's hash table.
+  const more = [...new Map(additional.filter(([key]) => !made.has(key)))];
+  return [...first, ...more, ...last];
+}
+
+/** Returns the sha256 of each delta's superblock by the delta's name, sorted: the same deltas give the same bytes. */
+function superblockDigests(repo: Repo): [name: string, digest: Variant][] {
+  const found: [string, Variant][] = [];
+  for (const { path, from, to } of listDeltas(repo.path)) {
+    const superblock = readSuperblock(join(path, 'superblock'));
+    if (superblock === undefined) continue;
+    const digest = asBuffer(Buffer.from(checksumOf(superblock), 'hex'));
+    found.push([from === undefined ? to : `${from}-${to}`, new Variant('ay', digest)]);
+  }
+  return found.sort(([a], [b]) => compareUtf8(a, b));
+}
+
+/** A delta that is being deleted, or was never finished, has none. */
+function readSuperblock(path: string): Uint8Array | undefined {
+  try {
+    return readBounded(path, MAX_METADATA_BYTES, () =>
+      ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read "${path}": no regular file of at most ${MAX_METADATA_BYTES} bytes`),
+    );
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** Both files are complete aside before the first has its name; the old signature goes before a summary that it is not for comes. */
+function publish(repo: Repo, summary: Uint8Array, signature: Uint8Array | undefined): void {
+  const sync = repo.settings.fsync;
+  if (repo.config.boolean('core', 'indexed-deltas') !== true) {
+    repo.config.set('core', 'indexed-deltas', 'true');
+    writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync });
+  }
+  const staged = join(repo.path, 'tmp', `summary-${process.pid}.sig`);
+  try {
+    if (signature !== undefined) writeFileDurably(staged, signature, { sync, mode: 0o644 });
+    else rmSync(join(repo.path, SUMMARY_SIGNATURE_FILE), { force: true });
+    writeFileDurably(join(repo.path, SUMMARY_FILE), summary, { sync, mode: 0o644 });
+    if (signature !== undefined) renameSync(staged, join(repo.path, SUMMARY_SIGNATURE_FILE));
+    if (sync) syncDirectory(repo.path);
+  } finally {
+    rmSync(staged, { force: true });
+  }
+}
