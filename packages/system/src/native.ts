@@ -52,7 +52,7 @@ interface Koffi {
 }
 
 /** `PATH_MAX`, its NUL included. */
-export const PATH_BYTES = 4096;
+const PATH_BYTES = 4096;
 const NAME_BYTES = 256;
 /** `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`: the kernel never gives or takes more. */
 export const XATTR_BYTES = 65536;
