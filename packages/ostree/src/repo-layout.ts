@@ -1,6 +1,7 @@
 /** Making a repository: directories and a fresh config. Source: libostree `ostree_repo_create_at`. */
 import { existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { errnoOf } from '@cambium/base';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 import { KeyFile } from './key-file.ts';
@@ -19,7 +20,7 @@ const DIRECTORIES = ['tmp', 'extensions', 'state', 'refs', 'refs/heads', 'refs/m
 export function createRepoLayout(path: string, options: InitOptions): void {
   const { mode, collectionId } = options;
   if (collectionId !== undefined && !isCollectionId(collectionId)) throw ostreeError('OSTREE_CONFIG_INVALID', `Invalid collection ID ${collectionId}`);
-  mkdirSync(path, { recursive: true, mode: 0o775 });
+  makeDirectory(path);
   if (existsSync(join(path, 'objects'))) return;
   if (!existsSync(join(path, 'config'))) {
     const config = new KeyFile();
@@ -30,4 +31,19 @@ export function createRepoLayout(path: string, options: InitOptions): void {
     writeFileDurably(join(path, 'config'), config.toString(), { sync: true });
   }
   for (const name of DIRECTORIES) mkdirSync(join(path, name), { recursive: true, mode: 0o775 });
+}
+
+/** Makes a directory and those above it. Node's own `recursive` never ends where `mkdir` says ENOENT below a directory that exists, as in /proc. */
+function makeDirectory(path: string): void {
+  const missing: string[] = [];
+  let at = resolve(path);
+  for (; !existsSync(at); at = dirname(at)) missing.push(at);
+  for (const directory of missing.reverse()) {
+    try {
+      mkdirSync(directory, { mode: 0o775 });
+    } catch (error) {
+      // Another process made it meanwhile.
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    }
+  }
 }
