@@ -1,6 +1,7 @@
 /** {@link ContentWriter} over the threads of a transaction: small contents gather in shared buffers, large ones flow through them. */
 import type { Checksum } from '@cambium/base';
-import type { BatchResult, ContentTask, FilezFileTask } from './content-tasks.ts';
+import type { ContentSource, CopyOptions, CopyResult } from './content-copy.ts';
+import type { BatchResult, ContentTask, LongTask } from './content-tasks.ts';
 import type { ContentWorkers } from './content-workers.ts';
 import type { ContentStream, ContentWriter } from './content-writer.ts';
 import type { ObjectCounts } from './directory-shard.ts';
@@ -11,6 +12,9 @@ import type { FileHeader } from './types.ts';
 const BUFFER_BYTES: number = 1024 * 1024;
 /** The largest archived object that goes through a shared buffer. */
 export const MAX_FILEZ_RECORD: number = BUFFER_BYTES - 64;
+
+/** Objects to copy that travel to a thread at a time. */
+const SHARE_OBJECTS = 128;
 
 /** Stands for the caller's thread where lanes are numbered. */
 const INLINE = -1;
@@ -41,6 +45,14 @@ interface Batch {
   waiters: Waiter[];
 }
 
+/** Objects to copy, 32 bytes each. */
+interface Share {
+  source: ContentSource;
+  options: CopyOptions;
+  checksums: Buffer;
+  usedBytes: number;
+}
+
 export class BatchingWriter implements ContentWriter {
   readonly #workers: ContentWorkers;
   readonly #count: CountObject;
@@ -53,6 +65,7 @@ export class BatchingWriter implements ContentWriter {
   #free: Shared[] = [];
   #made = 0;
   #batch: Batch | undefined;
+  #share: Share | undefined;
   #room: (() => void)[] = [];
   #roomPromise: Promise<void> | undefined;
   #running = new Set<Promise<unknown>>();
@@ -91,12 +104,38 @@ export class BatchingWriter implements ContentWriter {
 
   addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum> {
     if (this.#failure !== undefined) return failed(this.#failure.error);
-    const work = this.#workers.runFile({ op: 'filez-file', path, checksum, trusted }).then(({ written, storedBytes, contentBytes }) => {
+    const work = this.#workers.runLong({ op: 'filez-file', path, checksum, trusted }).then(({ written, storedBytes, contentBytes }) => {
       this.#count(checksum, oneObject(written, contentBytes, storedBytes), 0);
       return checksum;
     });
     this.#track(work);
     return work;
+  }
+
+  copy(source: ContentSource, checksum: Checksum, options: CopyOptions): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#share !== undefined && (this.#share.source !== source || this.#share.options !== options)) this.#sendShare();
+    this.#share ??= { source, options, checksums: Buffer.allocUnsafe(SHARE_OBJECTS * 32), usedBytes: 0 };
+    this.#share.checksums.write(checksum, this.#share.usedBytes, 32, 'hex');
+    this.#share.usedBytes += 32;
+    if (this.#share.usedBytes === this.#share.checksums.byteLength) this.#sendShare();
+  }
+
+  #sendShare(): void {
+    const share = this.#share;
+    if (share === undefined) return;
+    this.#share = undefined;
+    const { source, options, usedBytes } = share;
+    const checksums = share.checksums.subarray(0, usedBytes);
+    this.#used++;
+    const work = this.#workers.runLong({ op: 'copy', source, checksums, options }, usedBytes / 32).then((result) => this.#countCopied(checksums, result));
+    this.#track(work.finally(() => this.#makeRoom()));
+  }
+
+  #countCopied(checksums: Buffer, result: CopyResult): void {
+    for (const [i, present] of result.present.entries()) {
+      if (present === 0) this.#count(checksums.toString('hex', i * 32, i * 32 + 32) as Checksum, result, i);
+    }
   }
 
   /** Adds a record of two parts, which fit a buffer together. */
@@ -122,7 +161,7 @@ export class BatchingWriter implements ContentWriter {
     const stream = this.#streams++;
     const { lane } = this.#workers.idlestLane();
     const inline = this.#workers.preferInline(Math.ceil(sizeBytes / 16_384));
-    const run = (task: Exclude<ContentTask, FilezFileTask>): Promise<unknown> => {
+    const run = (task: Exclude<ContentTask, LongTask>): Promise<unknown> => {
       if (inline) return attempt(() => this.#workers.runInline(task));
       return this.#workers.run(task, lane);
     };
@@ -189,6 +228,7 @@ export class BatchingWriter implements ContentWriter {
 
   async flush(): Promise<void> {
     this.#send();
+    this.#sendShare();
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
     if (this.#failure !== undefined) throw this.#failure.error;
   }
@@ -261,8 +301,12 @@ export class BatchingWriter implements ContentWriter {
   }
 
   #release(buffer: Shared): void {
-    this.#used--;
     this.#free.push(buffer);
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    this.#used--;
     if (this.#used >= this.#maxBuffers) return;
     const waiting = this.#room;
     this.#room = [];

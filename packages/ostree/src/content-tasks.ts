@@ -42,20 +42,30 @@ export type ContentTask =
   | ({ op: 'data'; stream: number } & BufferUse)
   | { op: 'end'; stream: number }
   | { op: 'abort'; stream: number }
-  /** Copies content objects (32 bytes of checksum each) of another repository. */
-  | { op: 'copy'; source: ContentSource; checksums: Uint8Array; options: CopyOptions }
+  | CopyTask
   /** Writes out the file system of the staging directory. */
   | { op: 'flush' }
   | { op: 'context'; context: number; modifiers: CommitModifiers }
   | { op: 'scan'; context: number; parts: DirectoryPart[] };
 
-/** A file that holds an object as archive repositories store it; it is gone afterwards. The one task that is not done in one turn. */
+/** Copies content objects (32 bytes of checksum each) of another repository. */
+export interface CopyTask {
+  op: 'copy';
+  source: ContentSource;
+  checksums: Uint8Array;
+  options: CopyOptions;
+}
+
+/** A file that holds an object as archive repositories store it; it is gone afterwards. */
 export interface FilezFileTask {
   op: 'filez-file';
   path: string;
   checksum: Checksum;
   trusted: boolean;
 }
+
+/** Tasks that are not done in one turn. */
+export type LongTask = FilezFileTask | CopyTask;
 
 export interface BatchResult {
   /** 32 bytes each. */
@@ -75,7 +85,7 @@ export class TaskRunner {
     this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
   }
 
-  run(task: Exclude<ContentTask, FilezFileTask>): ContentReply {
+  run(task: Exclude<ContentTask, LongTask>): ContentReply {
     switch (task.op) {
       case 'filez':
         return this.#filez(Buffer.from(this.#memory(task), 0, task.usedBytes), task);
@@ -97,8 +107,6 @@ export class TaskRunner {
         this.#streams.get(task.stream)?.abort();
         this.#streams.delete(task.stream);
         return undefined;
-      case 'copy':
-        return copyContents(this.#writer, task.source, task.checksums, task.options);
       case 'flush':
         syncFileSystem(this.#writer.target.staging);
         return undefined;
@@ -113,8 +121,13 @@ export class TaskRunner {
     }
   }
 
+  /** As {@link run}, for tasks that are not done in one turn. */
+  runLong(task: LongTask): Promise<ContentReply> {
+    return task.op === 'copy' ? copyContents(this.#writer, task.source, task.checksums, task.options) : this.#runFile(task);
+  }
+
   /** @throws OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
-  async runFile({ path, checksum, trusted }: FilezFileTask): Promise<WrittenObject & { contentBytes: number }> {
+  async #runFile({ path, checksum, trusted }: FilezFileTask): Promise<WrittenObject & { contentBytes: number }> {
     try {
       const { header, sizeBytes } = readStoredFile(FILEZ, path, checksum);
       if (this.#writer.has('file', checksum)) return { checksum, written: false, storedBytes: 0, contentBytes: sizeBytes };
@@ -136,7 +149,7 @@ export class TaskRunner {
     }
     // A symlink whose header is large.
     if (isSymlink(header)) return this.#writer.writeHashed(header, readWholeFile(FILEZ, path, checksum, 0).content, checksum);
-    const stream = this.#writer.begin(header, sizeBytes, true);
+    const stream = this.#writer.begin(header, sizeBytes, { isNew: true, checksum });
     try {
       // Throws at its end unless the checksum is right, and then nothing gets the object's name.
       for await (const chunk of streamFile(FILEZ, path, checksum)) stream.write(chunk);

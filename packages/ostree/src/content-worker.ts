@@ -4,4 +4,4 @@ import { serveTasks } from '@cambium/base';
 import { type ContentReply, type ContentTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
 
 const runner = new TaskRunner(workerData as WriterSetup, threadId);
-serveTasks<ContentTask, ContentReply>(parentPort, (task) => (task.op === 'filez-file' ? runner.runFile(task) : runner.run(task)));
+serveTasks<ContentTask, ContentReply>(parentPort, (task) => (task.op === 'filez-file' || task.op === 'copy' ? runner.runLong(task) : runner.run(task)));

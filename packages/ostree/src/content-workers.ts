@@ -1,7 +1,7 @@
 /** The content threads of one transaction: made when the work is worth them, in the caller's own thread before. */
 import { createPool, type Pool } from '@cambium/base';
 import type { CopyResult } from './content-copy.ts';
-import { type BatchResult, type ContentReply, type ContentTask, type FilezFileTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
+import { type BatchResult, type ContentReply, type ContentTask, type LongTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
 import type { ShardResult } from './directory-shard.ts';
 import type { WrittenObject } from './object-writer.ts';
 
@@ -58,14 +58,14 @@ export class ContentWorkers {
   }
 
   /** Runs a task in the caller's thread. */
-  runInline<Op extends Exclude<ContentTask['op'], 'filez-file'>>(task: Exclude<ContentTask, FilezFileTask> & { op: Op }): ReplyOf<Op> {
+  runInline<Op extends Exclude<ContentTask['op'], LongTask['op']>>(task: Exclude<ContentTask, LongTask> & { op: Op }): ReplyOf<Op> {
     return this.#inlineRunner().run(task) as ReplyOf<Op>;
   }
 
-  /** Takes in the file of an archived object: in a thread, where there are any. */
-  runFile(task: FilezFileTask): Promise<ReplyOf<'filez-file'>> {
-    if (this.lanes === 0) return this.#inlineRunner().runFile(task);
-    return this.run(task, this.idlestLane().lane);
+  /** Runs a task that is not done in one turn: in a thread, unless `cost` (as for {@link preferInline}) is small or there is none. */
+  async runLong<Op extends LongTask['op']>(task: LongTask & { op: Op }, cost: number = Number.POSITIVE_INFINITY): Promise<ReplyOf<Op>> {
+    if (this.preferInline(cost)) return (await this.#inlineRunner().runLong(task)) as ReplyOf<Op>;
+    return this.run<Op>(task, this.idlestLane().lane);
   }
 
   /** Makes a scan context known to all threads, present and future. */

@@ -2,6 +2,7 @@
  * Writing content objects: hashing, compressing and storing in worker threads.
  */
 import type { Checksum } from '@cambium/base';
+import type { ContentSource, CopyOptions } from './content-copy.ts';
 import type { FileHeader } from './types.ts';
 
 /** Takes content and gives checksums; small contents travel to the workers in batches, large ones in chunks. */
@@ -20,6 +21,11 @@ export interface ContentWriter {
   addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum>;
   /** As {@link addFilez} for one in a file of the same file system, which is taken. */
   addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum>;
+  /**
+   * Copies an object of another repository unless it is there, verified; {@link flush} reports what goes wrong, and so does the next call.
+   * Shares travel together while `source` and `options` stay the same values.
+   */
+  copy(source: ContentSource, checksum: Checksum, options: CopyOptions): void;
   /** Starts an object whose content comes in pieces (`sizeBytes` as announced; checked at the end). */
   begin(header: FileHeader, sizeBytes: number): ContentStream;
   /** Resolves when there is room for more: the back-pressure of {@link add} and {@link ContentStream.write}. Cheap when there is. */

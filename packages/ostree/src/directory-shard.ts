@@ -213,7 +213,7 @@ export class DirectoryScanner {
     if (this.#writer.has('file', checksum)) return rowOf({ checksum, written: false, storedBytes: 0 }, sizeBytes);
     const adopted = adoptable ? this.#writer.adopt(disk, header, checksum, sizeBytes) : undefined;
     if (adopted !== undefined) return rowOf(adopted, sizeBytes);
-    const stream = this.#writer.begin(header, sizeBytes, true);
+    const stream = this.#writer.begin(header, sizeBytes, { isNew: true });
     try {
       let at = 0;
       for (let count = readSync(fd, this.#scratch, 0, SCRATCH_BYTES, 0); count > 0; count = readSync(fd, this.#scratch, 0, SCRATCH_BYTES, at)) {

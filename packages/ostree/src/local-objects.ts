@@ -6,11 +6,11 @@
 import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isKnownError } from '@cambium/base';
-import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
-import { ostreeError } from './errors.ts';
+import { S_IFMT, S_IFREG } from '@cambium/tree';
+import { type ContentSource, type CopyOptions, checkUserOnly } from './content-copy.ts';
 import type { Repo } from './repo.ts';
 import type { Transaction } from './transaction.ts';
-import type { FileHeader, MetadataType } from './types.ts';
+import type { MetadataType } from './types.ts';
 
 export interface LocalObjectsOptions {
   /** Verify content before linking it. */
@@ -29,11 +29,12 @@ export class LocalObjects {
   readonly #transaction: Transaction;
   readonly #options: LocalObjectsOptions;
   readonly #signal: AbortSignal | undefined;
-  #failure: { error: unknown } | undefined;
   readonly #linkMetadata: boolean;
   readonly #linkContent: boolean;
   /** Files of bare-user repositories can be those of bare-user-only ones. */
   readonly #linkPlainFiles: boolean;
+  readonly #stores: ContentSource;
+  readonly #copyOptions: CopyOptions;
 
   constructor(source: Repo, transaction: Transaction, options: LocalObjectsOptions, signal: AbortSignal | undefined) {
     this.#source = source;
@@ -46,31 +47,34 @@ export class LocalObjects {
     this.#linkMetadata = mine?.dev === theirs?.dev && mine?.uid === theirs?.uid;
     this.#linkContent = this.#linkMetadata && this.#repo.mode === source.mode && this.#repo.settings.disableXattrs === source.settings.disableXattrs;
     this.#linkPlainFiles = this.#linkMetadata && this.#repo.mode === 'bare-user-only' && source.mode === 'bare-user';
+    this.#stores = storesOf(source);
+    this.#copyOptions = { bareUserOnlyFiles: options.bareUserOnlyFiles === true };
   }
 
-  /** @throws the first failure of a file that was on its way to a thread */
-  throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
-  }
-
-  /** Copies a metadata object unless it is there; it is verified in any case. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
-  metadata(type: MetadataType, checksum: Checksum): void {
+  /**
+   * Copies a metadata object unless it is there; it is verified in any case.
+   * @param read its bytes, where the caller has read them from the source
+   * @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
+   */
+  metadata(type: MetadataType, checksum: Checksum, read?: Uint8Array): void {
     if (this.#repo.hasObject(type, checksum)) return;
     // Read in any case: what is linked has been verified too.
-    const bytes = this.#source.readMetadata(type, checksum);
+    const bytes = read ?? this.#source.readMetadata(type, checksum);
     const path = this.#linkMetadata ? this.#source.findObject(type, checksum) : undefined;
     if (path !== undefined && this.#transaction.linkObject(type, checksum, path)) this.linked++;
     else this.#transaction.writeMetadata(type, bytes);
   }
 
   /**
-   * Copies a content object unless it is there; resolves when there is room for more. What fails later shows in {@link throwFailure}.
+   * Copies a content object unless it is there; resolves when there is room for more. What fails in a thread shows in a later call, and when the transaction's content is flushed.
    * @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED
    */
   file(checksum: Checksum): Promise<void> | undefined {
+    // What is rewritten for certain is looked at in the threads only.
+    if (!this.#linkContent && !this.#linkPlainFiles) return this.#rewrite(checksum);
     if (this.#repo.hasObject('file', checksum)) return undefined;
-    if (this.#options.bareUserOnlyFiles === true) checkUserOnly(this.#source.readFileHeader(checksum).header, checksum);
-    if (this.#linkContent || (this.#linkPlainFiles && this.#isPlain(checksum))) {
+    if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, this.#source.readFileHeader(checksum).header);
+    if (this.#linkContent || this.#isPlain(checksum)) {
       if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
       const path = this.#source.objectPath('file', checksum);
       if (this.#tryLink(checksum, path)) return undefined;
@@ -114,41 +118,16 @@ export class LocalObjects {
 
   #rewrite(checksum: Checksum): Promise<void> | undefined {
     const writer = this.#transaction.content();
-    let loaded: ReturnType<Repo['loadFile']>;
-    try {
-      loaded = this.#source.loadFile(checksum, WHOLE_BYTES);
-    } catch (error) {
-      if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) return this.#rewriteLarge(checksum);
-      throw error;
-    }
-    writer.add(loaded.header, loaded.content).catch((error: unknown) => {
-      this.#failure ??= { error };
-    });
+    writer.copy(this.#stores, checksum, this.#copyOptions);
     return writer.ready();
-  }
-
-  async #rewriteLarge(checksum: Checksum): Promise<void> {
-    const { header, sizeBytes } = this.#source.readFileHeader(checksum);
-    const writer = this.#transaction.content();
-    const stream = writer.begin(header, sizeBytes);
-    try {
-      for await (const chunk of this.#source.openFile(checksum, this.#signal)) {
-        stream.write(chunk);
-        const pending = writer.ready();
-        if (pending !== undefined) await pending;
-      }
-    } catch (error) {
-      stream.abort();
-      throw error;
-    }
-    await stream.end();
   }
 }
 
-/** @throws OSTREE_FILE_UNSUPPORTED for a regular file with mode bits that a bare-user-only repository cannot hold */
-export function checkUserOnly(header: FileHeader, checksum: Checksum): void {
-  const excess = header.mode & ~S_IFMT & ~0o775;
-  if ((header.mode & S_IFMT) !== S_IFLNK && excess !== 0) {
-    throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Content object ${checksum}: invalid mode 0${header.mode.toString(8)} with bits 0${excess.toString(8)}`);
+/** Returns where the content of a repository is read from. */
+function storesOf(source: Repo): ContentSource {
+  const stores: ContentSource[number][] = [];
+  for (let repo: Repo | undefined = source; repo !== undefined; repo = repo.parent) {
+    stores.push({ objects: join(repo.path, 'objects'), mode: repo.mode, disableXattrs: repo.settings.disableXattrs });
   }
+  return stores;
 }

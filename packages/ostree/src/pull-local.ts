@@ -9,6 +9,7 @@ import { verifyBindings } from './bindings.ts';
 import { markPartial, partialReason } from './commit-markers.ts';
 import { ostreeError } from './errors.ts';
 import { LocalObjects } from './local-objects.ts';
+import { parseDirTree } from './object-format.ts';
 import { ObjectSet } from './object-set.ts';
 import { isRefName } from './refs.ts';
 import type { Repo } from './repo.ts';
@@ -118,7 +119,6 @@ class LocalPull {
     this.#options = options;
     this.#signal = signal;
     this.#on = on ?? ((): void => undefined);
-
     this.#objects = new LocalObjects(source, transaction, options, signal);
   }
 
@@ -169,7 +169,8 @@ class LocalPull {
     const stack: Checksum[] = this.#seen.add('dirtree', root.tree) ? [root.tree] : [];
     for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
       this.#signal?.throwIfAborted();
-      const tree = this.#source.readDirTree(at);
+      const bytes = this.#source.readMetadata('dirtree', at);
+      const tree = parseDirTree(bytes, `dirtree ${at}`);
       for (const file of tree.files) {
         if (!this.#seen.add('file', file.checksum)) continue;
         const pending = this.#objects.file(file.checksum);
@@ -179,8 +180,7 @@ class LocalPull {
         this.#copyMeta(dir.meta);
         if (this.#seen.add('dirtree', dir.tree)) stack.push(dir.tree);
       }
-      this.#objects.throwFailure();
-      this.#objects.metadata('dirtree', at);
+      this.#objects.metadata('dirtree', at, bytes);
       this.#on({ type: 'progress', objects: this.#seen.size });
     }
   }
@@ -188,7 +188,6 @@ class LocalPull {
   /** Waits for everything under way. @throws the first failure */
   async settle(): Promise<void> {
     await this.#transaction.content().flush();
-    this.#objects.throwFailure();
   }
 
   #copyMeta(checksum: Checksum): void {
