@@ -4,6 +4,9 @@ set -eu
 cd "$(dirname "$0")/.."
 PATH="$PWD/node_modules/.bin:$PATH"
 export PATH
+# What the programs we compare with print, and what names they take, must not depend on who runs the tests.
+LC_ALL=C.UTF-8
+export LC_ALL
 
 sh scripts/setup.sh
 sh scripts/peers.sh
