@@ -11,6 +11,7 @@ export { type CommitTarOptions, commitTar } from './commit-tar.ts';
 export type * from './content-writer.ts';
 export { DEFAULT_ZLIB_LEVEL, deflateContent } from './deflate.ts';
 export { type ApplyDeltaResult, applyDelta, type DeltaInput } from './delta/apply.ts';
+export { type GenerateDeltaEvent, type GenerateDeltaOptions, type GenerateDeltaResult, generateDelta, hasDelta } from './delta/generate.ts';
 export { type DeltaEnds, deltaIndexPath, deltaName, deltaPath, parseDeltaName } from './delta/names.ts';
 export { type ApplyOfflineOptions, applyDeltaOffline, type OpenedDelta, openDelta } from './delta/offline.ts';
 export { type DeltaFallback, type DeltaPartHeader, type DeltaSuperblock, type Endianness, parseSuperblock } from './delta/superblock.ts';
@@ -35,6 +36,9 @@ export { formatPruneResult, type PruneOptions, type PruneResult, prune } from '.
 export { type PullLocalEvent, type PullLocalOptions, type PullLocalResult, pullLocal } from './pull-local.ts';
 export { type PullSize, pullSize, type TargetMode } from './pull-size.ts';
 export * from './refs.ts';
+export { type RepairEvent, type RepairResult, repair } from './repair.ts';
+export { directorySource } from './repair-directory.ts';
+export { httpSource, type RepairSource, repoSource } from './repair-source.ts';
 export * from './repo.ts';
 export * from './repo-config.ts';
 export * from './repo-layout.ts';
