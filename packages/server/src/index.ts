@@ -1,1 +1,3 @@
-export {};
+export * from './errors.ts';
+export * from './events.ts';
+export * from './repo-server.ts';
