@@ -45,6 +45,7 @@ export const COMMAND_TREE: Group = {
         },
         { name: 'reset', summary: 'Reset a REF to a previous COMMIT', load: async () => (await import('./ostree/reset.ts')).command },
         { name: 'rev-parse', summary: 'Output the target of a rev', load: async () => (await import('./ostree/rev-parse.ts')).command },
+        { name: 'serve', summary: 'Serve the repository over HTTP to those who pull from it', load: async () => (await import('./ostree/serve.ts')).command },
         { name: 'show', summary: 'Output a metadata object', load: async () => (await import('./ostree/show.ts')).command },
         { name: 'sign', summary: 'Sign a commit', load: async () => (await import('./ostree/sign.ts')).command },
         { name: 'summary', summary: 'Manage summary metadata', load: async () => (await import('./ostree/summary.ts')).command },
