@@ -1,0 +1,247 @@
+/** Remotes over HTTP: mirrors, headers, cookies and TLS as the remote's settings say. Source: libostree 2022.7's requests. */
+import { readFileSync } from 'node:fs';
+import { type Bytes, collect, isKnownError } from '@cambium/base';
+import { createTransport, displayUrl, type HttpResponse, type Transport } from '@cambium/http';
+import { ostreeError } from '../errors.ts';
+import type { RemoteConfig } from '../remote-config.ts';
+import { cookieHeader, readCookies } from './cookies.ts';
+import type { Place, RemoteSource, Validator } from './remote-source.ts';
+
+export interface HttpSourceOptions {
+  /** Instead of the remote's. */
+  url?: string | undefined;
+  headers?: ReadonlyArray<readonly [name: string, value: string]> | undefined;
+  /** Further tries of each request: 5. */
+  networkRetries?: number | undefined;
+  /** Wait before the second try, for tests. */
+  backoffMs?: number | undefined;
+  /** Abort below this; 1000 bytes over 30 seconds, as libostree. */
+  lowSpeed?: { bytesPerSecond: number; seconds: number } | undefined;
+  stallTimeoutMs?: number | undefined;
+  /** Appended to the name of this program. */
+  userAgent?: string | undefined;
+  /** Returns the proxy for an origin when the remote names none. */
+  proxy?: ((origin: string) => string | undefined) | undefined;
+}
+
+const LOW_SPEED = { bytesPerSecond: 1000, seconds: 30 };
+const NETWORK_RETRIES = 5;
+const MAX_MIRRORLIST_BYTES: number = 1024 * 1024;
+/** libostree's own bound is the list's size; more mirrors than this are no help. */
+const MAX_MIRRORS = 100;
+const MIRRORLIST = 'mirrorlist=';
+
+/** @throws OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR HTTP_* */
+export async function openHttpSource(repoPath: string, remote: RemoteConfig, options: HttpSourceOptions, signal?: AbortSignal): Promise<RemoteSource> {
+  const url = options.url ?? remote.url;
+  if (url === undefined) throw ostreeError('OSTREE_REMOTE_UNUSABLE', `No "url" option in remote "${remote.name}"`);
+  const transport = transportFor(remote, options);
+  try {
+    const source = new HttpSource(transport, readCookies(repoPath, remote.name), options.headers ?? []);
+    await source.resolve('metadata', url, signal);
+    await source.resolve('content', remote.contentUrl ?? url, signal);
+    return source;
+  } catch (error) {
+    await transport.close();
+    throw error;
+  }
+}
+
+function transportFor(remote: RemoteConfig, options: HttpSourceOptions): Transport {
+  const pem = (path: string, key: string): string => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch (cause) {
+      throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot read ${key} of remote "${remote.name}": "${path}"`, { cause });
+    }
+  };
+  const { tlsCaPath, tlsClientCertPath: cert, tlsClientKeyPath: key, proxy } = remote;
+  if ((cert === undefined) !== (key === undefined)) {
+    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Remote "${remote.name}" must specify both "tls-client-cert-path" and "tls-client-key-path"`);
+  }
+  return createTransport({
+    allowH2: remote.http2,
+    lowSpeed: options.lowSpeed ?? LOW_SPEED,
+    // Every object is verified by its checksum, and refs by what the remote's settings ask for.
+    plainHttp: 'any',
+    insecure: remote.tlsPermissive,
+    userAgent: `cambium${options.userAgent === undefined ? '' : ` ${options.userAgent}`}`,
+    retry: { attempts: 1 + (options.networkRetries ?? NETWORK_RETRIES), ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }) },
+    ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
+    ...(tlsCaPath === undefined ? {} : { ca: [pem(tlsCaPath, 'tls-ca-path')], onlyCa: true }),
+    ...(cert === undefined || key === undefined
+      ? {}
+      : { clientCertificate: { cert: pem(cert, 'tls-client-cert-path'), key: pem(key, 'tls-client-key-path') } }),
+    ...(proxy !== undefined ? { proxy: () => proxy } : options.proxy === undefined ? {} : { proxy: options.proxy }),
+  });
+}
+
+class HttpSource implements RemoteSource {
+  readonly repo = undefined;
+  transferredBytes = 0;
+  where = '';
+  readonly #transport: Transport;
+  readonly #cookies: ReturnType<typeof readCookies>;
+  readonly #headers: ReadonlyArray<readonly [string, string]>;
+  readonly #bases: Record<Place, URL[]> = { metadata: [], content: [] };
+
+  constructor(transport: Transport, cookies: ReturnType<typeof readCookies>, headers: ReadonlyArray<readonly [string, string]>) {
+    this.#transport = transport;
+    this.#cookies = cookies;
+    this.#headers = headers;
+  }
+
+  /** Finds out where a place is: a URL, or the mirrors of a list. */
+  async resolve(place: Place, text: string, signal?: AbortSignal): Promise<void> {
+    const isList = text.startsWith(MIRRORLIST);
+    const base = baseUrl(isList ? text.slice(MIRRORLIST.length) : text);
+    if (place === 'metadata') this.where = displayUrl(base);
+    this.#bases[place] = isList ? await this.#mirrors(base, signal) : [base];
+  }
+
+  async get(
+    path: string,
+    options: { limitBytes: number; place?: Place; since?: Validator | undefined },
+    signal?: AbortSignal,
+  ): ReturnType<RemoteSource['get']> {
+    const { limitBytes, place = 'metadata', since } = options;
+    return this.#ask(path, place, signal, since, async (response) => {
+      if (response.status === 304) {
+        response.discard();
+        return 'unchanged' as const;
+      }
+      if ((lengthOf(response) ?? 0) > limitBytes) {
+        response.discard();
+        throw tooLarge(path, limitBytes);
+      }
+      try {
+        const bytes = await collect(this.#counted(response.body), limitBytes, path);
+        return { bytes, etag: headerOf(response, 'etag'), lastModified: headerOf(response, 'last-modified') };
+      } catch (cause) {
+        throw isKnownError(cause, 'BYTES_TOO_LARGE') ? tooLarge(path, limitBytes, cause) : cause;
+      }
+    });
+  }
+
+  read<T>(path: string, place: Place, take: (body: Bytes, announcedBytes: number | undefined) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+    return this.#ask(path, place, signal, undefined, (response) => take(this.#counted(response.body), lengthOf(response)));
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  /** Asks one mirror after the other: the next when one fails or does not have it. */
+  async #ask<T>(
+    path: string,
+    place: Place,
+    signal: AbortSignal | undefined,
+    since: Validator | undefined,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<T | undefined> {
+    const bases = this.#bases[place];
+    for (const [index, base] of bases.entries()) {
+      try {
+        const found = await this.#once(new URL(path, base), since, signal, consume);
+        if (found !== undefined || index === bases.length - 1) return found;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (index === bases.length - 1) throw error;
+      }
+    }
+    return undefined;
+  }
+
+  async #once<T>(
+    url: URL,
+    since: Validator | undefined,
+    signal: AbortSignal | undefined,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<T | undefined> {
+    const headers: Record<string, string> = {};
+    if (since?.etag !== undefined) headers['if-none-match'] = since.etag;
+    if (since?.lastModified !== undefined) headers['if-modified-since'] = since.lastModified;
+    const cookie = cookieHeader(this.#cookies, url);
+    if (cookie !== undefined) headers['cookie'] = cookie;
+    const target = new URL(url);
+    if (target.username !== '') {
+      headers['authorization'] = `Basic ${Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64')}`;
+      target.username = '';
+      target.password = '';
+    }
+    for (const [name, value] of this.#headers) headers[name.toLowerCase()] = value;
+    return this.#transport.exchange({ method: 'GET', url: target, headers, signal }, async (response) => {
+      const { status } = response;
+      if (status === 200 || (status === 304 && since !== undefined)) return consume(response);
+      this.transferredBytes += Math.min(lengthOf(response) ?? 0, 64 * 1024);
+      response.discard();
+      if (status === 404 || status === 403 || status === 410) return undefined;
+      throw ostreeError('OSTREE_REMOTE_ERROR', `While fetching ${displayUrl(target)}: Server returned HTTP ${status}`, {
+        retryable: status >= 500 || status === 408 || status === 429,
+        data: { url: displayUrl(target), status },
+      });
+    });
+  }
+
+  /** Returns the mirrors that a list names; the first one that answers goes first. */
+  async #mirrors(list: URL, signal: AbortSignal | undefined): Promise<URL[]> {
+    const text = await this.#once(list, undefined, signal, async (response) =>
+      Buffer.from(await collect(response.body, MAX_MIRRORLIST_BYTES, 'mirror list')).toString('utf8'),
+    );
+    if (text === undefined) throw missingFile(displayUrl(list));
+    const mirrors: URL[] = [];
+    for (const line of text.split('\n').map((each) => each.trim())) {
+      if (/^https?:\/\//.test(line) && URL.canParse(line) && mirrors.length < MAX_MIRRORS) mirrors.push(baseUrl(line));
+    }
+    for (const [index, mirror] of mirrors.entries()) {
+      try {
+        const found = await this.#once(new URL('config', mirror), undefined, signal, async (response) => {
+          response.discard();
+          return true;
+        });
+        if (found === true) return [mirror, ...mirrors.slice(0, index), ...mirrors.slice(index + 1)];
+      } catch {
+        signal?.throwIfAborted();
+      }
+    }
+    throw ostreeError('OSTREE_REMOTE_ERROR', `No valid mirrors were found in mirrorlist '${displayUrl(list)}'`);
+  }
+
+  async *#counted(body: Bytes): Bytes {
+    for await (const chunk of body) {
+      this.transferredBytes += chunk.byteLength;
+      yield chunk;
+    }
+  }
+}
+
+/** Returns the URL of a directory, so that paths go below it. */
+function baseUrl(text: string): URL {
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${URL.canParse(text) ? displayUrl(new URL(text)) : text}" of a remote`, {
+      hint: 'Write one that begins with http://, https:// or file://',
+    });
+  }
+  const url = new URL(text);
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+function headerOf(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function lengthOf(response: HttpResponse): number | undefined {
+  const text = headerOf(response, 'content-length');
+  return text === undefined || !/^\d{1,15}$/.test(text) ? undefined : Number(text);
+}
+
+function tooLarge(path: string, limitBytes: number, cause?: unknown): Error {
+  return ostreeError('OSTREE_OBJECT_TOO_LARGE', `File ${path} of the remote is over the limit of ${limitBytes} bytes`, { cause });
+}
+
+/** The failure for a file that the remote does not have and must. Message: libostree's. */
+export function missingFile(path: string): Error {
+  return ostreeError('OSTREE_REMOTE_FILE_MISSING', `While fetching ${path}: Server returned HTTP 404`, { data: { path } });
+}

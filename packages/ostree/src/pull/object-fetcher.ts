@@ -1,0 +1,282 @@
+/**
+ * Brings the objects below commits: from what is here, from repositories on this machine, or over the network with many
+ * requests at once. Each object has its checksum before anything takes its name.
+ */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Bytes, Checksum } from '@cambium/base';
+import { MAX_FILEZ_RECORD } from '../batching-writer.ts';
+import { checkUserOnly } from '../content-copy.ts';
+import { ostreeError } from '../errors.ts';
+import { LocalObjects } from '../local-objects.ts';
+import { checksumOf, headerLength, MAX_METADATA_BYTES, parseDirTree, parseFilezHeader } from '../object-format.ts';
+import { loosePath } from '../object-path.ts';
+import { ObjectSet } from '../object-set.ts';
+import type { Repo } from '../repo.ts';
+import type { Transaction } from '../transaction.ts';
+import type { DirTree, MetadataType, TreeRoot } from '../types.ts';
+import { FetchQueue } from './fetch-queue.ts';
+import { missingFile } from './http-source.ts';
+import type { PullEvent, PullOptions } from './pull-types.ts';
+import type { RemoteSource } from './remote-source.ts';
+
+/** A record may claim to unpack to a thousand times its size; more than this is unpacked as a stream. */
+const MAX_UNPACKED_RECORD = 8 * 1024 * 1024;
+const DEFAULT_REQUESTS = 16;
+/** Trees that are here are looked through so many at a time, then others have their turn. */
+const TREES_PER_TURN = 64;
+
+interface PendingTree {
+  checksum: Checksum;
+  /** The same directory of a commit that is here whole: what is equal need not be looked at. */
+  base: Checksum | undefined;
+  /** Remaining components of the paths that are wanted below; undefined for all. */
+  paths: readonly (readonly string[])[] | undefined;
+}
+
+export class ObjectFetcher {
+  metadataFetched = 0;
+  contentFetched = 0;
+  metadataImported = 0;
+  contentImported = 0;
+  readonly #source: RemoteSource;
+  readonly #transaction: Transaction;
+  readonly #repo: Repo;
+  readonly #options: PullOptions;
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #on: (event: PullEvent) => void;
+  readonly #locals: { repo: Repo; objects: LocalObjects }[];
+  readonly #seen = new ObjectSet();
+  readonly #queue: FetchQueue;
+  readonly #trees: PendingTree[] = [];
+  readonly #trusted: boolean;
+  /** Half-fetched large objects; those of a killed pull go with their staging directory. */
+  readonly #spool: string;
+  #spooled = 0;
+  #walking = false;
+  #contentWanted = 0;
+  #treesOpen = 0;
+
+  constructor(source: RemoteSource, transaction: Transaction, options: PullOptions, signal: AbortSignal | undefined, on: (event: PullEvent) => void) {
+    this.#source = source;
+    this.#transaction = transaction;
+    this.#repo = transaction.repo;
+    this.#options = options;
+    this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
+    this.#on = on;
+    const { untrusted = false, bareUserOnlyFiles = false } = options;
+    const local = [...(source.repo === undefined ? [] : [source.repo]), ...(options.localCaches ?? [])];
+    this.#locals = local.map((repo) => ({ repo, objects: new LocalObjects(repo, transaction, { untrusted, bareUserOnlyFiles }, this.#signal) }));
+    this.#trusted = options.httpTrusted === true;
+    this.#spool = join(this.#repo.path, 'tmp', `fetch-${process.pid}-${randomBytes(4).toString('hex')}`);
+    this.#queue = new FetchQueue(options.requests ?? DEFAULT_REQUESTS, this.#stop, (checksum) => this.#fetchFile(checksum));
+  }
+
+  /** Aborted by the caller, or by the first failure of an object. */
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  /** Asks for all that a tree needs; {@link drain} waits for it. @param base the tree of a commit that is here whole */
+  wantTree(root: TreeRoot, base: TreeRoot | undefined): void {
+    const { subpaths } = this.#options;
+    const paths = subpaths === undefined || subpaths.length === 0 ? undefined : subpaths.map((path) => path.split('/').filter((part) => part !== ''));
+    this.#wantMetadata('dirmeta', root.meta);
+    this.#wantTreeObject({ checksum: root.tree, base: base?.tree, paths: paths?.some((path) => path.length === 0) === true ? undefined : paths });
+  }
+
+  /** Puts one object into the transaction, now. */
+  async fetchNow(type: MetadataType | 'file', checksum: Checksum): Promise<void> {
+    if (type !== 'file') this.#transaction.writeMetadata(type, await this.fetchMetadata(type, checksum));
+    else if (!this.#fromLocal('file', checksum)) await this.#fetchFile(checksum);
+  }
+
+  /** Returns a verified metadata object of the remote. @throws OSTREE_REMOTE_FILE_MISSING OSTREE_OBJECT_CORRUPT */
+  async fetchMetadata(type: MetadataType, checksum: Checksum, limitBytes: number = MAX_METADATA_BYTES): Promise<Uint8Array> {
+    const path = `objects/${loosePath(type, checksum, 'archive')}`;
+    this.metadataFetched++;
+    const file = await this.#source.get(path, { limitBytes, place: type === 'commit' ? 'metadata' : 'content' }, this.#signal);
+    if (file === undefined || file === 'unchanged') throw missingFile(path);
+    const actual = checksumOf(file.bytes);
+    if (actual !== checksum) {
+      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Corrupted ${type} object; checksum expected='${checksum}' actual='${actual}'`, {
+        data: { checksum, type, actual },
+      });
+    }
+    return file.bytes;
+  }
+
+  /** Waits until everything asked for is staged. @throws the first failure */
+  async drain(): Promise<void> {
+    await this.#queue.drain();
+    await this.#transaction.content().flush();
+    this.#report();
+  }
+
+  /** Ends what is under way after a failure elsewhere. */
+  async stop(error: unknown): Promise<void> {
+    this.#queue.fail(error);
+    await this.#queue.drain().catch(() => undefined);
+  }
+
+  #wantMetadata(type: 'dirmeta', checksum: Checksum): void {
+    if (!this.#seen.add(type, checksum) || this.#repo.hasObject(type, checksum) || this.#fromLocal(type, checksum)) return;
+    this.#queue.addUrgent(async () => {
+      this.#transaction.writeMetadata(type, await this.fetchMetadata(type, checksum));
+      this.#report();
+    });
+  }
+
+  #wantTreeObject(tree: PendingTree): void {
+    if (tree.checksum === tree.base) return;
+    // A part of a tree may be wanted twice in different parts.
+    if (tree.paths === undefined && !this.#seen.add('dirtree', tree.checksum)) return;
+    this.#treesOpen++;
+    if (this.#repo.hasObject('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
+      this.#trees.push(tree);
+      this.#walk();
+      return;
+    }
+    this.#queue.addUrgent(async () => {
+      const bytes = await this.fetchMetadata('dirtree', tree.checksum);
+      this.#transaction.writeMetadata('dirtree', bytes);
+      this.#visit(tree, parseDirTree(bytes, `dirtree ${tree.checksum}`));
+    });
+  }
+
+  /** Looks through the trees that are here, a few in each turn. */
+  #walk(): void {
+    if (this.#walking) return;
+    this.#walking = true;
+    this.#queue.addUrgent(async () => {
+      for (let count = 0; count < TREES_PER_TURN; count++) {
+        const tree = this.#trees.pop();
+        if (tree === undefined) break;
+        this.#visit(tree, this.#repo.readDirTree(tree.checksum));
+      }
+      await this.#transaction.content().ready();
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#walking = false;
+      if (this.#trees.length > 0) this.#walk();
+    });
+  }
+
+  #visit({ base, paths }: PendingTree, tree: DirTree): void {
+    const old = base === undefined ? undefined : this.#repo.readDirTree(base);
+    const oldFiles = new Set(old?.files.map(({ checksum }) => checksum));
+    const oldDirs = new Map(old?.dirs.map((dir) => [dir.name, dir]));
+    for (const { name, checksum } of tree.files) {
+      if (paths !== undefined && !paths.some((path) => path.length === 1 && path[0] === name)) continue;
+      if (!oldFiles.has(checksum)) this.#wantFile(checksum);
+    }
+    for (const { name, tree: below, meta } of tree.dirs) {
+      const inside = paths?.filter((path) => path[0] === name).map((path) => path.slice(1));
+      if (inside?.length === 0) continue;
+      this.#wantMetadata('dirmeta', meta);
+      this.#wantTreeObject({ checksum: below, base: oldDirs.get(name)?.tree, paths: inside?.some((path) => path.length === 0) === true ? undefined : inside });
+    }
+    this.#treesOpen--;
+    this.#report();
+  }
+
+  #wantFile(checksum: Checksum): void {
+    if (!this.#seen.add('file', checksum) || this.#repo.hasObject('file', checksum) || this.#fromLocal('file', checksum)) return;
+    this.#contentWanted++;
+    this.#queue.addFile(checksum);
+  }
+
+  /** Takes an object from a repository on this machine. The `file://` remote must have it; caches may. */
+  #fromLocal(type: 'file' | 'dirmeta' | 'dirtree', checksum: Checksum): boolean {
+    for (const { repo, objects } of this.#locals) {
+      if (repo !== this.#source.repo && !repo.hasObject(type, checksum)) continue;
+      if (type === 'file') {
+        this.contentImported++;
+        const pending = objects.file(checksum);
+        if (pending !== undefined) this.#queue.addUrgent(() => pending);
+      } else {
+        objects.metadata(type, checksum);
+        this.metadataImported++;
+      }
+      return true;
+    }
+    return false;
+  }
+
+  async #fetchFile(checksum: Checksum): Promise<void> {
+    const path = `objects/${loosePath('file', checksum, 'archive')}`;
+    const found = await this.#source.read(path, 'content', (body, announced) => this.#receive(checksum, body, announced), this.#signal);
+    if (found === undefined) throw missingFile(path);
+    this.contentFetched++;
+    const writer = this.#transaction.content();
+    const stored = found instanceof Uint8Array ? writer.addFilez(checksum, found, this.#trusted) : writer.addFilezFile(checksum, found.path, this.#trusted);
+    stored.catch((error: unknown) => this.#queue.fail(error));
+    this.#report();
+    // No more is asked for than is worked off; a large object is a file, and waits for nobody.
+    await writer.ready();
+  }
+
+  /** Keeps a small object in memory and a large one in a file. */
+  async #receive(checksum: Checksum, body: Bytes, announced: number | undefined): Promise<Uint8Array | { path: string }> {
+    let buffer = Buffer.allocUnsafe(Math.min(announced ?? 16_384, MAX_FILEZ_RECORD));
+    let seen = 0;
+    let file: { path: string; fd: number } | undefined;
+    try {
+      for await (const chunk of body) {
+        if (file === undefined && seen + chunk.byteLength > MAX_FILEZ_RECORD) file = this.#openSpool(buffer.subarray(0, seen));
+        if (file !== undefined) writeAll(file.fd, chunk);
+        else {
+          if (seen + chunk.byteLength > buffer.byteLength) {
+            const larger = Buffer.allocUnsafe(Math.min(MAX_FILEZ_RECORD, Math.max(2 * buffer.byteLength, seen + chunk.byteLength)));
+            buffer.copy(larger, 0, 0, seen);
+            buffer = larger;
+          }
+          buffer.set(chunk, seen);
+        }
+        seen += chunk.byteLength;
+      }
+      const head = buffer.subarray(0, Math.min(seen, buffer.byteLength));
+      if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, parseFilezHeader(head, `file object ${checksum}`).header);
+      if (file === undefined && claimedBytes(head, checksum) > MAX_UNPACKED_RECORD) file = this.#openSpool(head);
+    } catch (error) {
+      if (file !== undefined) {
+        closeSync(file.fd);
+        rmSync(file.path, { force: true });
+      }
+      throw error;
+    }
+    if (file === undefined) return buffer.subarray(0, seen);
+    closeSync(file.fd);
+    return { path: file.path };
+  }
+
+  #openSpool(start: Uint8Array): { path: string; fd: number } {
+    const path = `${this.#spool}-${this.#spooled++}`;
+    const fd = openSync(path, 'wx', 0o644);
+    writeAll(fd, start);
+    return { path, fd };
+  }
+
+  #report(): void {
+    this.#on({
+      type: 'progress',
+      metadata: this.metadataFetched + this.metadataImported,
+      content: this.contentFetched + this.contentImported,
+      contentWanted: this.#contentWanted + this.contentImported,
+      transferredBytes: this.#source.transferredBytes,
+      metadataDone: this.#treesOpen === 0,
+    });
+  }
+}
+
+/** Returns the size that an archived object says it unpacks to. @throws OSTREE_OBJECT_CORRUPT */
+function claimedBytes(head: Buffer, checksum: Checksum): number {
+  if (headerLength(head, `file object ${checksum}`) < 16 || head.byteLength < 16)
+    throw ostreeError('OSTREE_OBJECT_CORRUPT', `File object ${checksum} is shorter than its header`);
+  return Number(head.readBigUInt64BE(8));
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+}

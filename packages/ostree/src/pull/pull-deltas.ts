@@ -1,0 +1,161 @@
+/** Static deltas in a pull: which one to take, and its parts on their way. Source: libostree 2022.7, `ostree-repo-pull.c`. */
+import type { Checksum } from '@cambium/base';
+import { metadataValue, parseMetadata } from '../commit-format.ts';
+import { applyDelta } from '../delta/apply.ts';
+import { deltaIndexPath, deltaName, deltaPath } from '../delta/names.ts';
+import { type DeltaSuperblock, parseSuperblock } from '../delta/superblock.ts';
+import { ostreeError } from '../errors.ts';
+import { checksumOf, MAX_METADATA_BYTES } from '../object-format.ts';
+import type { Repo } from '../repo.ts';
+import { SUMMARY_KEYS, type Summary, summaryDeltas, summaryHasDeltaIndexes } from '../summary.ts';
+import type { Transaction } from '../transaction.ts';
+import { missingFile } from './http-source.ts';
+import type { ObjectFetcher } from './object-fetcher.ts';
+import type { DeltaTotals, PullEvent, PullOptions } from './pull-types.ts';
+import type { RemoteSource } from './remote-source.ts';
+
+export class DeltaPuller {
+  readonly totals: DeltaTotals = { parts: 0, partsFetched: 0, bytes: 0, usizeBytes: 0 };
+  /** For indexes and superblocks. */
+  requests = 0;
+  readonly #source: RemoteSource;
+  readonly #transaction: Transaction;
+  readonly #repo: Repo;
+  readonly #fetcher: ObjectFetcher;
+  readonly #summary: Summary | undefined;
+  readonly #options: PullOptions;
+  readonly #on: (event: PullEvent) => void;
+
+  constructor(
+    source: RemoteSource,
+    transaction: Transaction,
+    fetcher: ObjectFetcher,
+    summary: Summary | undefined,
+    options: PullOptions,
+    on: (event: PullEvent) => void,
+  ) {
+    this.#source = source;
+    this.#transaction = transaction;
+    this.#repo = transaction.repo;
+    this.#fetcher = fetcher;
+    this.#summary = summary;
+    this.#options = options;
+    this.#on = on;
+  }
+
+  /** Returns the delta to take for a commit, or undefined for none. @throws OSTREE_DELTA_* */
+  async find(to: Checksum, current: Checksum | undefined, ref: string | undefined): Promise<DeltaSuperblock | undefined> {
+    const { staticDeltas = 'use', subpaths } = this.#options;
+    const required = staticDeltas === 'required';
+    // An archive repository would unpack and pack again; a remote on this machine is copied faster.
+    const useless = this.#repo.mode === 'archive' || this.#source.repo !== undefined || (subpaths?.length ?? 0) > 0;
+    if (staticDeltas === 'never' || (useless && !required)) return undefined;
+    const superblock = await this.#superblock(to, current);
+    if (superblock === undefined) {
+      if (required) throw ostreeError('OSTREE_REMOTE_FILE_MISSING', `Static deltas required, but none found for ${ref ?? '(none)'} to ${to}`);
+      return undefined;
+    }
+    const bytes = superblock.parts.reduce((sum, part) => sum + part.sizeBytes, 0) + superblock.fallbacks.reduce((sum, each) => sum + each.sizeBytes, 0);
+    const usizeBytes = superblock.parts.reduce((sum, part) => sum + part.usizeBytes, 0) + superblock.fallbacks.reduce((sum, each) => sum + each.usizeBytes, 0);
+    this.totals.parts += superblock.parts.length;
+    this.totals.bytes += bytes;
+    this.totals.usizeBytes += usizeBytes;
+    this.#on({ type: 'delta', name: deltaName(superblock), parts: superblock.parts.length, bytes, usizeBytes });
+    return superblock;
+  }
+
+  /** Makes the objects of a delta whose commit is in the transaction. */
+  async apply(superblock: DeltaSuperblock): Promise<void> {
+    const { signal } = this.#fetcher;
+    const directory = deltaPath(superblock);
+    const ahead = new Map<number, Promise<Uint8Array>>();
+    const start = (index: number): Promise<Uint8Array> => {
+      const part = this.#part(`${directory}/${index}`, superblock.parts[index]?.sizeBytes ?? 0);
+      part.catch(() => undefined);
+      ahead.set(index, part);
+      return part;
+    };
+    await applyDelta(
+      this.#transaction,
+      superblock,
+      {
+        part: async (index) => {
+          const wanted = ahead.get(index) ?? start(index);
+          ahead.delete(index);
+          // The next comes while this one is worked on.
+          const next = index + 1;
+          if (next < superblock.parts.length && !superblock.inlineParts.has(next)) start(next);
+          return wanted;
+        },
+        fallback: (type, checksum) => this.#fetcher.fetchNow(type, checksum),
+      },
+      signal,
+    );
+    await this.#transaction.content().flush();
+    this.totals.partsFetched += superblock.parts.length;
+  }
+
+  async #part(path: string, sizeBytes: number): Promise<Uint8Array> {
+    const file = await this.#source.get(path, { limitBytes: sizeBytes, place: 'content' }, this.#fetcher.signal);
+    if (file === undefined || file === 'unchanged') throw missingFile(path);
+    return file.bytes;
+  }
+
+  async #superblock(to: Checksum, current: Checksum | undefined): Promise<DeltaSuperblock | undefined> {
+    const known = await this.#known(to);
+    if (known === undefined) {
+      // Nobody says what there is: the likely one is asked for.
+      return this.#read({ from: current, to }, undefined);
+    }
+    const ends = this.#choose(known, to, current);
+    return ends === undefined ? undefined : this.#read(ends, known.get(deltaName(ends)));
+  }
+
+  /** Returns the deltas to a commit with the sha256 of each superblock; undefined when the remote does not say. */
+  async #known(to: Checksum): Promise<ReadonlyMap<string, string> | undefined> {
+    if (this.#summary === undefined) return undefined;
+    if (summaryHasDeltaIndexes(this.#summary)) {
+      this.requests++;
+      const path = deltaIndexPath(to);
+      const file = await this.#source.get(path, { limitBytes: MAX_METADATA_BYTES }, this.#fetcher.signal);
+      if (file === undefined || file === 'unchanged') return new Map();
+      return summaryDeltas({ metadata: parseMetadata(file.bytes, path) });
+    }
+    // Summaries of publishers that leave deltas out say nothing.
+    return metadataValue(this.#summary.metadata, SUMMARY_KEYS.deltas, 'a{sv}') === undefined ? undefined : summaryDeltas(this.#summary);
+  }
+
+  /** The newest complete commit that is here; the delta from nothing only when the ref is not here yet. */
+  #choose(known: ReadonlyMap<string, string>, to: Checksum, current: Checksum | undefined): { from: Checksum | undefined; to: Checksum } | undefined {
+    let best: { from: Checksum; timestamp: bigint } | undefined;
+    for (const name of known.keys()) {
+      const [from, end] = name.split('-') as [Checksum, Checksum | undefined];
+      if (end !== to || !this.#repo.hasObject('commit', from) || this.#repo.isPartial(from)) continue;
+      const { timestamp } = this.#repo.readCommit(from);
+      if (best === undefined || timestamp > best.timestamp) best = { from, timestamp };
+    }
+    if (best !== undefined) return { from: best.from, to };
+    return current === undefined && known.has(to) ? { from: undefined, to } : undefined;
+  }
+
+  async #read(ends: { from: Checksum | undefined; to: Checksum }, sha256: string | undefined): Promise<DeltaSuperblock | undefined> {
+    this.requests++;
+    const path = `${deltaPath(ends)}/superblock`;
+    const file = await this.#source.get(path, { limitBytes: MAX_METADATA_BYTES }, this.#fetcher.signal);
+    if (file === undefined || file === 'unchanged') {
+      if (sha256 !== undefined) throw missingFile(path);
+      return undefined;
+    }
+    const actual = checksumOf(file.bytes);
+    if (sha256 !== undefined && actual !== sha256) {
+      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Invalid checksum for static delta ${deltaName(ends)}`, { data: { actual, sha256 } });
+    }
+    const superblock = parseSuperblock(file.bytes);
+    if (superblock.to !== ends.to || superblock.from !== ends.from || checksumOf(superblock.commitBytes) !== ends.to) {
+      throw ostreeError('OSTREE_OBJECT_CORRUPT', `Static delta ${deltaName(ends)} is another one than its name says`, {
+        data: { from: superblock.from, to: superblock.to },
+      });
+    }
+    return superblock;
+  }
+}
