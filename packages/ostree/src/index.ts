@@ -1,6 +1,7 @@
 export * from './bindings.ts';
 export * from './byteswap.ts';
 export { type CheckoutOptions, type CheckoutRecord, type CheckoutResult, checkout, parseCheckoutRecords, parseSkipList } from './checkout.ts';
+export { type CollectionRef, listCollectionRefs } from './collection-refs.ts';
 export { commitDirectory } from './commit-directory.ts';
 export * from './commit-format.ts';
 export * from './commit-markers.ts';
@@ -9,9 +10,21 @@ export { type CommitOptions, findKernelRelease, writeCommitObject } from './comm
 export { overlayCommit } from './commit-overlay.ts';
 export { type CommitTarOptions, commitTar } from './commit-tar.ts';
 export type * from './content-writer.ts';
+export { type CreateUsbOptions, createUsb } from './create-usb.ts';
 export { DEFAULT_ZLIB_LEVEL, deflateContent } from './deflate.ts';
 export { type ApplyDeltaResult, applyDelta, type DeltaInput } from './delta/apply.ts';
-export { type GenerateDeltaEvent, type GenerateDeltaOptions, type GenerateDeltaResult, generateDelta, hasDelta } from './delta/generate.ts';
+export { reindexDeltas } from './delta/delta-index.ts';
+export {
+  type DeltaDescription,
+  deleteDelta,
+  describeDelta,
+  formatDeltaDescription,
+  hasDelta,
+  openRepoDelta,
+  type PartDescription,
+  verifyDelta,
+} from './delta/describe.ts';
+export { type GenerateDeltaEvent, type GenerateDeltaOptions, type GenerateDeltaResult, generateDelta } from './delta/generate.ts';
 export { type DeltaEnds, deltaIndexPath, deltaName, deltaPath, parseDeltaName } from './delta/names.ts';
 export { type ApplyOfflineOptions, applyDeltaOffline, type OpenedDelta, openDelta } from './delta/offline.ts';
 export { type DeltaFallback, type DeltaPartHeader, type DeltaSuperblock, type Endianness, parseSuperblock } from './delta/superblock.ts';
@@ -33,9 +46,14 @@ export * from './object-path.ts';
 export * from './object-reader.ts';
 export * from './object-set.ts';
 export { formatPruneResult, type PruneOptions, type PruneResult, prune } from './prune.ts';
+export { pull } from './pull/pull.ts';
+export { formatDeltaTotals, formatPullResult } from './pull/pull-text.ts';
+export type { DeltaTotals, PullEvent, PullOptions, PullResult } from './pull/pull-types.ts';
+export { fetchRemoteSummary, type RemoteSummary } from './pull/remote-summary.ts';
 export { type PullLocalEvent, type PullLocalOptions, type PullLocalResult, pullLocal } from './pull-local.ts';
 export { type PullSize, pullSize, type TargetMode } from './pull-size.ts';
 export * from './refs.ts';
+export { type RemoteConfig, readRemote } from './remote-config.ts';
 export { type RepairEvent, type RepairResult, repair } from './repair.ts';
 export { directorySource } from './repair-directory.ts';
 export { httpSource, type RepairSource, repoSource } from './repair-source.ts';
