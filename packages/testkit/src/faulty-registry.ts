@@ -5,9 +5,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { BuiltLayout } from './image-layout.ts';
-import { closeServer, fetchedBlobs, type Registry, type RequestRecord } from './registry.ts';
+import { closeServer, listenOnLoopback, type Registry, type RequestRecord, registryAt } from './registry.ts';
 
 /** What happens instead of a good answer. */
 export type Fault =
@@ -79,20 +78,7 @@ export async function faultyRegistry(options: FaultyRegistryOptions): Promise<Re
     if (found === undefined) send.status({ do: 'status', status: record.path === '/v2/' ? 200 : 404 });
     else send.content(request, found, rule?.fault);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  return {
-    host: `127.0.0.1:${port}`,
-    port,
-    url: `http://127.0.0.1:${port}`,
-    requests: () => [...records],
-    fetchedBlobs: () => fetchedBlobs(records),
-    forget: () => void records.splice(0),
-    stop: () => closeServer(server),
-  };
+  return registryAt(await listenOnLoopback(server), records, () => closeServer(server));
 }
 
 function applies(rule: FaultRule, subject: string, uses: Map<FaultRule, number>): boolean {

@@ -2,7 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server as TlsServer } from 'node:https';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { testkitError } from './errors.ts';
@@ -94,15 +95,15 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   };
   try {
     await waitForAnswer(socket, child, () => said);
-    await new Promise<void>((resolve, reject) => {
-      proxy.once('error', reject);
-      proxy.listen(0, '127.0.0.1', resolve);
-    });
+    return registryAt(await listenOnLoopback(proxy), records, stop);
   } catch (error) {
     await stop();
     throw error;
   }
-  const { port } = proxy.address() as AddressInfo;
+}
+
+/** Returns the handle of a server that writes down what it was asked. */
+export function registryAt(port: number, records: RequestRecord[], stop: () => Promise<void>): Registry {
   return {
     host: `127.0.0.1:${port}`,
     port,
@@ -114,8 +115,17 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   };
 }
 
+/** Starts a server on a free port of loopback and returns the port. */
+export async function listenOnLoopback(server: NetServer): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return (server.address() as AddressInfo).port;
+}
+
 /** Returns the digests of the blobs that were fetched with content. */
-export function fetchedBlobs(records: readonly RequestRecord[]): string[] {
+function fetchedBlobs(records: readonly RequestRecord[]): string[] {
   return records.flatMap(({ method, path, status }) => {
     const digest = /\/blobs\/(sha\d+:[0-9a-f]+)/.exec(path)?.[1];
     return method === 'GET' && digest !== undefined && (status === 200 || status === 206) ? [digest] : [];
@@ -123,7 +133,7 @@ export function fetchedBlobs(records: readonly RequestRecord[]): string[] {
 }
 
 /** Stops a server now, its open connections included. */
-export function closeServer(server: Server): Promise<void> {
+export function closeServer(server: Server | TlsServer): Promise<void> {
   server.closeAllConnections();
   return new Promise((resolve) => (server.listening ? server.close(() => resolve()) : resolve()));
 }

@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { createServer, request as forward } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, connect } from 'node:net';
-import { join } from 'node:path';
+import { connect } from 'node:net';
 import test from 'node:test';
-import { type CleanUp, closeServer, needsPeer, run, scratch } from '@cambium/testkit';
+import { type CleanUp, needsPeer } from '@cambium/testkit';
 import { parseImageReference } from '../reference.ts';
 import { createRegistryClient, type RegistryClientOptions } from './client.ts';
-
-const INDEX = JSON.stringify({ schemaVersion: 2, manifests: [] });
+import { INDEX, selfSigned, serving } from './servers.test.ts';
 
 /** A proxy that sends everything to one port, and writes down what it was asked for. */
 async function proxyTo(t: CleanUp, port: number, seen: string[]): Promise<string> {
@@ -29,9 +26,7 @@ async function proxyTo(t: CleanUp, port: number, seen: string[]): Promise<string
     onward.pipe(socket).pipe(onward);
     t.after(() => void socket.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => closeServer(server));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `127.0.0.1:${await serving(t, server)}`;
 }
 
 async function read(t: CleanUp, reference: string, options: RegistryClientOptions): Promise<unknown> {
@@ -41,31 +36,14 @@ async function read(t: CleanUp, reference: string, options: RegistryClientOption
 }
 
 test('registries behind a proxy: a tunnel for HTTPS, names looked up by the proxy', { skip: needsPeer('openssl') }, async (t) => {
-  const directory = scratch(t);
-  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-  const subject = ['-subj', '/CN=x', '-addext', 'subjectAltName=DNS:registry.invalid,DNS:denied.invalid'];
-  await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '2',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-    ...subject,
-  ]);
-  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_request, response) => response.end(INDEX));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => closeServer(server as never));
+  const keys = await selfSigned(t, 'DNS:registry.invalid', 'DNS:denied.invalid');
+  const port = await serving(
+    t,
+    createTlsServer(keys, (_request, response) => response.end(INDEX)),
+  );
   const seen: string[] = [];
-  const proxy = await proxyTo(t, (server.address() as AddressInfo).port, seen);
-  const ca = [readFileSync(cert, 'utf8')];
+  const proxy = await proxyTo(t, port, seen);
+  const ca = [keys.cert];
 
   await read(t, 'registry.invalid/x', { ca, proxy: (origin) => (origin === 'https://registry.invalid' ? proxy : undefined) });
   await read(t, 'registry.invalid/x', { insecure: ['registry.invalid'], proxy: () => `http://user:secret@${proxy}` });
@@ -81,11 +59,12 @@ test('registries behind a proxy: a tunnel for HTTPS, names looked up by the prox
 });
 
 test('plain HTTP goes through the proxy where both are allowed', async (t) => {
-  const server = createServer((_request, response) => response.end(INDEX));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => closeServer(server));
+  const port = await serving(
+    t,
+    createServer((_request, response) => response.end(INDEX)),
+  );
   const seen: string[] = [];
-  const proxy = await proxyTo(t, (server.address() as AddressInfo).port, seen);
+  const proxy = await proxyTo(t, port, seen);
   await read(t, 'localhost:5000/x', { proxy: () => proxy });
   assert.deepEqual(seen, ['GET http://localhost:5000/v2/x/manifests/latest undefined']);
 });

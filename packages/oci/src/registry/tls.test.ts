@@ -1,45 +1,16 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer, type RequestListener } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import test from 'node:test';
-import { type CleanUp, closeServer, needsPeer, run, scratch } from '@cambium/testkit';
+import { type CleanUp, needsPeer } from '@cambium/testkit';
 import { parseImageReference } from '../reference.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './client.ts';
+import { INDEX, selfSigned, serving } from './servers.test.ts';
 
 const skip = needsPeer('openssl');
-const INDEX = JSON.stringify({ schemaVersion: 2, manifests: [] });
-
-async function certificate(t: CleanUp, name: string): Promise<{ key: string; cert: string }> {
-  const directory = scratch(t);
-  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-  const subject = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name},IP:127.0.0.1`];
-  await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-days',
-    '2',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-    ...subject,
-  ]);
-  return { key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') };
-}
 
 async function serveTls(t: CleanUp, keys: { key: string; cert: string }, handler: RequestListener): Promise<string> {
-  const server = createServer(keys, handler);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => closeServer(server as never));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `127.0.0.1:${await serving(t, createServer(keys, handler))}`;
 }
 
 function clientOf(t: CleanUp, options: RegistryClientOptions = {}): RegistryClient {
@@ -49,7 +20,7 @@ function clientOf(t: CleanUp, options: RegistryClientOptions = {}): RegistryClie
 }
 
 test('a registry with a certificate of its own: refused, named, or allowed', { skip }, async (t) => {
-  const keys = await certificate(t, 'localhost');
+  const keys = await selfSigned(t, 'DNS:localhost', 'IP:127.0.0.1');
   let requests = 0;
   const host = await serveTls(t, keys, (_request, response) => {
     requests++;
@@ -57,7 +28,7 @@ test('a registry with a certificate of its own: refused, named, or allowed', { s
   });
   const image = parseImageReference(`${host}/x`);
   await assert.rejects(clientOf(t).image(image).manifest(), { code: 'HTTP_TLS_UNTRUSTED' });
-  const other = await certificate(t, 'localhost');
+  const other = await selfSigned(t, 'DNS:localhost', 'IP:127.0.0.1');
   await assert.rejects(
     clientOf(t, { ca: [other.cert] })
       .image(image)
@@ -83,7 +54,7 @@ test('a registry with a certificate of its own: refused, named, or allowed', { s
 });
 
 test('a certificate for another host is refused', { skip }, async (t) => {
-  const keys = await certificate(t, 'elsewhere.example');
+  const keys = await selfSigned(t, 'DNS:elsewhere.example', 'IP:127.0.0.1');
   const host = await serveTls(t, keys, (_request, response) => response.end(INDEX));
   const reference = parseImageReference(`localhost:${host.split(':')[1]}/x`);
   await assert.rejects(
@@ -95,7 +66,7 @@ test('a certificate for another host is refused', { skip }, async (t) => {
 });
 
 test('which protocol a loopback registry speaks is found once, with the first request', { skip }, async (t) => {
-  const keys = await certificate(t, 'localhost');
+  const keys = await selfSigned(t, 'DNS:localhost', 'IP:127.0.0.1');
   const paths: string[] = [];
   const host = await serveTls(t, keys, (request, response) => {
     paths.push(request.url ?? '');
@@ -112,9 +83,7 @@ test('which protocol a loopback registry speaks is found once, with the first re
 test('a server that says it wants HTTPS is spoken to in HTTPS', { skip }, async (t) => {
   // Go's server answers instead of closing; here on another port, so that only the words count.
   const server = createPlainServer((_request, response) => response.writeHead(400).end('Client sent an HTTP request to an HTTPS server.\n'));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => closeServer(server));
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `127.0.0.1:${await serving(t, server)}`;
   const statuses: number[] = [];
   const client = clientOf(t, { on: (event) => event.type === 'request' && statuses.push(event.status) });
   await assert.rejects(client.image(parseImageReference(`${host}/x`)).manifest(), { code: 'OCI_REGISTRY_ERROR' });
