@@ -6,7 +6,8 @@ import { readBounded } from './bounded-file.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
 
-const FRAGMENT = /^\w[-.\w]*$/;
+/** As GLib's `\w`: letters and digits of any script. */
+const FRAGMENT = /^[\p{L}\p{N}_][-.\p{L}\p{N}_]*$/u;
 /** A checksum, and any white space that an editor left. */
 const MAX_REF_BYTES = 1024;
 
@@ -15,7 +16,7 @@ export interface Refspec {
   ref: string;
 }
 
-/** Returns whether `text` can be a ref's name: fragments of ASCII word characters, `.` and `-`, joined by `/`. */
+/** Returns whether `text` can be a ref's name: fragments of letters, digits, `_`, `.` and `-`, joined by `/`. */
 export function isRefName(text: string): boolean {
   return text.split('/').every((fragment) => FRAGMENT.test(fragment));
 }

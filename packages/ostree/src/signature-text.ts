@@ -49,7 +49,7 @@ const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 const FIGURE_SPACE = '\u2007';
 
 /** As GLib's `%c` in the C locale: `Fri Nov 20 21:52:04 2026`. */
-function formatLocalTime(seconds: number): string {
+export function formatLocalTime(seconds: number): string {
   const time = new Date(seconds * 1000);
   const two = (value: number): string => String(value).padStart(2, '0');
   const clock = [time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(':');

@@ -8,6 +8,7 @@ import { type Checksum, compareUtf8, errnoOf } from '@cambium/base';
 import { u64Swap, Variant } from '@cambium/gvariant';
 import { readBounded } from './bounded-file.ts';
 import { encodeMetadata, metadataValue, parseCommit } from './commit-format.ts';
+import { reindexDeltas } from './delta/delta-index.ts';
 import { listDeltas } from './delta-path.ts';
 import { syncDirectory, writeFileDurably } from './durable-file.ts';
 import { ostreeError } from './errors.ts';
@@ -36,7 +37,7 @@ export interface RegenerateSummaryOptions {
 /**
  * Writes `summary` anew from refs and deltas, and `summary.sig` with it: an old one goes. Returns the bytes of the summary.
  *
- * Signing comes before anything is changed. As libostree does, says `core.indexed-deltas=true` in the config.
+ * Signing comes before the first file is changed. The delta indexes are written too, as by libostree.
  *
  * @throws OSTREE_OBJECT_MISSING when a ref's commit is not there, OSTREE_REPO_READ_ONLY OSTREE_LOCK_TIMEOUT, what `sign` throws
  */
@@ -44,6 +45,8 @@ export async function regenerateSummary(repo: Repo, options: RegenerateSummaryOp
   if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot write the summary of "${repo.path}": permission denied or read-only file system`);
   const { signal, lastModified = BigInt(Math.floor(Date.now() / 1000)) } = options;
   using _lock = await repo.lock('shared', signal);
+  // The summary sends clients to the indexes: they must be there first.
+  await reindexDeltas(repo, undefined, signal);
   const metadata = summaryMetadata(repo, options.metadata ?? [], lastModified);
   const bytes = encodeSummary({ refs: summaryRefs(repo, repo.refs.list()), metadata });
   const signature = options.sign === undefined ? undefined : encodeMetadata(await options.sign(bytes));
@@ -180,10 +183,6 @@ function readSuperblock(path: string): Uint8Array | undefined {
 /** Both files are complete aside before the first has its name; the old signature goes before a summary that it is not for comes. */
 function publish(repo: Repo, summary: Uint8Array, signature: Uint8Array | undefined): void {
   const sync = repo.settings.fsync;
-  if (repo.config.boolean('core', 'indexed-deltas') !== true) {
-    repo.config.set('core', 'indexed-deltas', 'true');
-    writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync });
-  }
   const staged = join(repo.path, 'tmp', `summary-${process.pid}.sig`);
   try {
     if (signature !== undefined) writeFileDurably(staged, signature, { sync, mode: 0o644 });

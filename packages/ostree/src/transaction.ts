@@ -25,6 +25,7 @@ import { parseRefspec } from './refs.ts';
 import type { Repo, RepoInternals } from './repo.ts';
 import type { RepoLock } from './repo-lock.ts';
 import { cleanTmp, openStaging, readBootId, type Staging } from './staging.ts';
+import { autoUpdateSummary } from './summary-write.ts';
 import type { Commit, DirMeta, DirTree, Metadata, MetadataType } from './types.ts';
 
 export interface TransactionOptions {
@@ -262,6 +263,7 @@ export class Transaction {
       this.repo.refs.pending = undefined;
       for (const [refspec, checksum] of this.#refs) this.repo.refs.write(refspec, checksum, this.#fsync);
       for (const { collection, ref, checksum } of this.#collectionRefs) this.repo.refs.writeCollectionRef(collection, ref, checksum, this.#fsync);
+      if (this.#refs.size + this.#collectionRefs.length > 0) await autoUpdateSummary(this.repo, this.signal);
       return this.stats;
     } catch (error) {
       throw systemError(error, `Cannot commit to repository "${this.repo.path}"`) ?? error;

@@ -87,7 +87,8 @@ function holderOf(repo: Repo, remote: string): Repo {
 
 function engines(config: KeyFile, remote: string, wanted: boolean | readonly string[], options: TrustOptions): readonly EngineTrust[] | undefined {
   if (wanted === false) return undefined;
-  if (wanted !== true) return wanted.map((type) => requireKeys(engineTrust(config, remote, type, options), remote));
+  // libostree's own `remote add` parts several types by commas, which it then cannot read.
+  if (wanted !== true) return wanted.flatMap((types) => types.split(',')).map((type) => requireKeys(engineTrust(config, remote, type, options), remote));
   // Any type will do: those that are known and have keys.
   const types = RAW_SIGNATURE_TYPES.filter((type) => type !== 'dummy' || options.allowDummy === true);
   return types.map((type) => engineTrust(config, remote, type, options)).filter((trust) => trust.trusted.length > 0);

@@ -71,7 +71,7 @@ export async function verifyDetachedWithGpg(options: VerifyOptions): Promise<Gpg
   }
 }
 
-interface Home {
+export interface Home {
   homeDirectory: string;
   args: readonly string[];
 }
@@ -91,7 +91,8 @@ function signaturePackets(signature: Uint8Array): Uint8Array[] {
   return packets.map(({ bytes }) => bytes);
 }
 
-async function makeHome(work: string, keyrings: readonly (string | Uint8Array)[], run: RunOptions): Promise<Home> {
+/** Makes `work` a home with the keys of the keyrings. @throws TRUST_KEYRING_INVALID for one without keys */
+export async function makeHome(work: string, keyrings: readonly (string | Uint8Array)[], run: RunOptions): Promise<Home> {
   const boxes: string[] = [];
   for (const keyring of keyrings) {
     const content = typeof keyring === 'string' ? await readKeyring(keyring) : keyring;

@@ -17,7 +17,7 @@ import { lookUp } from '../environment.ts';
 import { commitMetadata, detachedMetadata } from './commit-metadata.ts';
 import { fillTree } from './commit-trees.ts';
 import { editMessage } from './editor.ts';
-import { addSignatures } from './signing.ts';
+import { addRawSignatures, addSignatures, readSecretKeys } from './signing.ts';
 import { featureMissing, OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -60,6 +60,7 @@ const flags = {
   'gpg-sign': { kind: 'texts', value: 'KEY-ID', help: 'GPG Key ID to sign the commit with' },
   'gpg-homedir': { kind: 'text', value: 'HOMEDIR', help: 'GPG Homedir to use when looking for keyrings' },
   sign: { kind: 'texts', value: 'KEY_ID', help: 'Sign the commit with' },
+  'sign-from-file': { kind: 'texts', value: 'PATH', completes: 'file', help: 'Sign the commit with the private key(s) in a file' },
   'sign-type': { kind: 'text', value: 'NAME', help: "Signature type to use (defaults to 'ed25519')" },
   'generate-sizes': { kind: 'flag', help: 'Generate size information along with commit metadata' },
   fsync: { kind: 'bool', value: 'POLICY', help: 'Specify how to invoke fsync()' },
@@ -78,15 +79,13 @@ export const command: Verb<typeof flags> = {
   ],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
-    for (const option of ['selinux-policy', 'sign', 'sign-type'] as const) {
-      const value = values[option];
-      if (value !== undefined && value.length > 0) throw featureMissing(`--${option}`);
-    }
+    if (values['selinux-policy'] !== undefined && values['selinux-policy'] !== '') throw featureMissing('--selinux-policy');
     if (values['selinux-policy-from-base']) throw featureMissing('--selinux-policy-from-base');
     // What is wrong with the options is said before anything is read or written.
     const strings = commitMetadata(values);
     if (values.branch === undefined && !values.orphan) throw new OstreeFailure('A branch must be specified with --branch, or use --orphan');
     if (values.branch !== undefined) checkBranch(repo, values.branch);
+    const secrets = readSecretKeys(values.sign, values['sign-from-file'], values['sign-type'], context.environment);
     const parent = parentOf(repo, values);
     const metadata = [...strings, ...keptMetadata(repo, parent, values)];
     const { subject, body } = await message(context, values);
@@ -120,7 +119,8 @@ export const command: Verb<typeof flags> = {
         ...(values.bootable ? { bootable: kernelRelease(repo, root) } : {}),
       });
       const keys = { keyIds: values['gpg-sign'], homeDirectory: values['gpg-homedir'] };
-      const detached = await addSignatures(repo.readMetadata('commit', commit), detachedMetadata(values), keys, context.signal);
+      const bytes = repo.readMetadata('commit', commit);
+      const detached = addRawSignatures(bytes, await addSignatures(bytes, detachedMetadata(values), keys, context.signal), secrets);
       if (detached !== undefined) transaction.setDetachedMetadata(commit, detached);
       if (values.branch !== undefined) transaction.setRef(values.branch, commit);
       // libostree's own suite fails commits at this point to see that nothing shows.

@@ -9,7 +9,12 @@ const GAP = 5;
 
 /** Returns all flags of a verb in the order of its help. */
 export function flagsOfVerb(verb: Verb): Flags {
-  return { ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }), ...verb.flags, ...COMMON_FLAGS };
+  const taken = new Set(Object.values(verb.flags).map(({ short }) => short));
+  // A verb's own letter comes before that of an option of all verbs.
+  const common = Object.entries(COMMON_FLAGS).map(
+    ([name, { short, ...flag }]) => [name, short === undefined || taken.has(short) ? flag : { short, ...flag }] as const,
+  );
+  return { ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }), ...verb.flags, ...Object.fromEntries(common) };
 }
 
 export function renderVerbHelp(name: string, verb: Verb): string {

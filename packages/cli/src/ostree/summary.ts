@@ -14,7 +14,7 @@ import {
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
 import { addRawSignatures, addSignatures, readSecretKeys } from './signing.ts';
-import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   update: { kind: 'flag', short: 'u', help: 'Update the summary' },
@@ -45,7 +45,7 @@ export const command: Verb<typeof flags> = {
     }
     const key = values['print-metadata-key'];
     if (!values.view && !values.raw && !values['list-metadata-keys'] && key === undefined)
-      throw new UsageError('No option specified; use -u to update summary');
+      throw new OstreeFailure('No option specified; use -u to update summary');
     const bytes = readSummaryFile(repo);
     if (bytes === undefined) throw new OstreeFailure('openat(summary): No such file or directory');
     const summary = parseSummary(bytes);
