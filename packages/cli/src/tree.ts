@@ -26,6 +26,7 @@ export const COMMAND_TREE: Group = {
         { name: 'checksum', summary: 'Checksum a file or directory', load: async () => (await import('./ostree/checksum.ts')).command },
         { name: 'commit', summary: 'Commit a new revision', load: async () => (await import('./ostree/commit.ts')).command },
         { name: 'config', summary: 'Change repo configuration settings', load: async () => (await import('./ostree/config.ts')).command },
+        { name: 'create-usb', summary: 'Copy the refs to a USB stick', load: async () => (await import('./ostree/create-usb.ts')).command },
         { name: 'diff', summary: 'Compare directory TARGETDIR against revision REV', load: async () => (await import('./ostree/diff.ts')).command },
         { name: 'export', summary: 'Stream COMMIT to stdout in tar format', load: async () => (await import('./ostree/export.ts')).command },
         { name: 'fsck', summary: 'Check the repository for consistency', load: async () => (await import('./ostree/fsck.ts')).command },
@@ -34,6 +35,7 @@ export const COMMAND_TREE: Group = {
         { name: 'log', summary: 'Show log starting at commit or ref', load: async () => (await import('./ostree/log.ts')).command },
         { name: 'ls', summary: 'List file paths', load: async () => (await import('./ostree/ls.ts')).command },
         { name: 'prune', summary: 'Search for unreachable objects', load: async () => (await import('./ostree/prune.ts')).command },
+        { name: 'pull', summary: 'Download data from remote repository', load: async () => (await import('./ostree/pull.ts')).command },
         { name: 'pull-local', summary: 'Copy data from SRC_REPO', load: async () => (await import('./ostree/pull-local.ts')).command },
         { name: 'refs', summary: 'List refs', load: async () => (await import('./ostree/refs.ts')).command },
         // Hidden until pull is here: add, delete, list and show-url work, the rest of libostree's subcommands and their own help are missing.
@@ -43,6 +45,7 @@ export const COMMAND_TREE: Group = {
           hidden: true,
           load: async () => (await import('./ostree/remote.ts')).command,
         },
+        { name: 'repair', summary: 'Heal missing and corrupt objects from other places', load: async () => (await import('./ostree/repair.ts')).command },
         { name: 'reset', summary: 'Reset a REF to a previous COMMIT', load: async () => (await import('./ostree/reset.ts')).command },
         { name: 'rev-parse', summary: 'Output the target of a rev', load: async () => (await import('./ostree/rev-parse.ts')).command },
         { name: 'serve', summary: 'Serve the repository over HTTP to those who pull from it', load: async () => (await import('./ostree/serve.ts')).command },

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, compareUtf8 } from '@cambium/base';
-import { isCollectionId, isRefName, parseRefspec, type Repo } from '@cambium/ostree';
+import { autoUpdateSummary, isCollectionId, isRefName, listCollectionRefs, parseRefspec, type Repo } from '@cambium/ostree';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -27,6 +27,7 @@ export const command: Verb<typeof flags> = {
     if (operands.length >= 1) {
       if (values.create !== undefined && operands.length > 1) throw new OstreeFailure('You must specify only 1 existing ref when creating a new ref');
       for (const operand of operands) act(repo, context, values, operand);
+      if (values.create !== undefined || values.delete) await autoUpdateSummary(repo, context.signal);
       return undefined;
     }
     if (values.create !== undefined) throw new OstreeFailure('You must specify a revision when creating a new ref');
@@ -116,24 +117,13 @@ function actOnCollections(repo: Repo, context: VerbContext, choice: Choice, coll
     return;
   }
   if (collection !== undefined && !isCollectionId(collection)) throw new OstreeFailure(`Listing refs: Invalid collection ID ${collection}`);
-  const rows = allCollectionRefs(repo).filter((row) => collection === undefined || row.collection === collection);
+  const rows = listCollectionRefs(repo).filter((row) => collection === undefined || row.collection === collection);
   if (choice.delete) {
     for (const row of rows) repo.refs.writeCollectionRef(row.collection, row.ref, undefined);
     return;
   }
   const lines = rows.map((row): [string, Checksum] => [`(${row.collection}, ${row.ref})`, row.checksum]);
   for (const [line, checksum] of lines.sort(([a], [b]) => compareUtf8(a, b))) context.ui.result(choice.revision ? `${line}\t${checksum}` : line);
-}
-
-/** The refs of collections, and those of remotes that are said to be of one. */
-function allCollectionRefs(repo: Repo): ReturnType<Repo['refs']['collectionRefs']> {
-  const rows = new Map(repo.refs.collectionRefs().map((row) => [`${row.collection} ${row.ref}`, row]));
-  for (const [refspec, checksum] of repo.refs.list()) {
-    const { remote, ref } = parseRefspec(refspec);
-    const collection = remote === undefined ? undefined : repo.config.string(`remote "${remote}"`, 'collection-id');
-    if (collection !== undefined && isCollectionId(collection)) rows.set(`${collection} ${ref}`, { collection, ref, checksum });
-  }
-  return [...rows.values()];
 }
 
 /** `COLLECTION/REF` does not exist in libostree: the collection is all up to the first colon. */
