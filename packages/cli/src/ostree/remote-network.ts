@@ -1,0 +1,38 @@
+/** `ostree remote refs` and `ostree remote summary`: what a remote says of itself. */
+import { fetchRemoteSummary, formatRawSummary, formatSummary, type RemoteSummary, type Repo, type TrustOptions } from '@cambium/ostree';
+import { lookUp } from '../environment.ts';
+import { proxyRule } from '../proxies.ts';
+import { OstreeFailure, UsageError, type VerbContext } from './verb.ts';
+
+export interface RemoteNetworkFlags {
+  'cache-dir': string | undefined;
+  raw: boolean;
+}
+
+/** Where keys are that no remote names. */
+export function remoteTrustOptions({ environment }: VerbContext): TrustOptions {
+  return { globalKeyrings: lookUp(environment, ['OSTREE_GPG_HOME']), allowDummy: lookUp(environment, ['OSTREE_DUMMY_SIGN_ENABLED']) === '1' };
+}
+
+export async function printRemoteRefs(context: VerbContext, repo: Repo, values: RemoteNetworkFlags, name: string | undefined): Promise<void> {
+  const { remote, found } = await fetchSummary(context, repo, values, name);
+  if (found === undefined) throw new OstreeFailure('Remote refs not available; server has no summary file');
+  for (const { ref } of found.summary.refs) context.ui.result(`${remote}:${ref}`);
+}
+
+export async function printRemoteSummary(context: VerbContext, repo: Repo, values: RemoteNetworkFlags, name: string | undefined): Promise<void> {
+  const { found } = await fetchSummary(context, repo, values, name);
+  if (found === undefined) throw new OstreeFailure('Remote server has no summary file');
+  context.ui.write(values.raw ? formatRawSummary(found.summary) : formatSummary(found.summary));
+}
+
+async function fetchSummary(
+  context: VerbContext,
+  repo: Repo,
+  values: RemoteNetworkFlags,
+  remote: string | undefined,
+): Promise<{ remote: string; found: RemoteSummary | undefined }> {
+  if (remote === undefined) throw new UsageError('NAME must be specified');
+  const options = { cacheDirectory: values['cache-dir'], proxy: proxyRule(context.environment), trust: remoteTrustOptions(context) };
+  return { remote, found: await fetchRemoteSummary(repo, remote, options, context.signal) };
+}
