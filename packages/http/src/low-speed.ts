@@ -20,11 +20,17 @@ export async function* limitedFromBelow(body: Readable, limit: LowSpeed, url: UR
     for (;;) {
       const began = performance.now();
       // A window in which enough came ends early, so whatever reaches its end is too slow.
-      const timer = setTimeout(() => body.destroy(tooSlow(url, limit)), Math.max(0, windowMs - waitedMs));
+      let isWaiting = true;
+      const giveUp = (): void => {
+        if (isWaiting) body.destroy(tooSlow(url, limit));
+      };
+      // After what has come already: this thread may have been busy, and the server quick.
+      const timer = setTimeout(() => setImmediate(giveUp), Math.max(0, windowMs - waitedMs));
       let next: IteratorResult<Uint8Array>;
       try {
         next = await chunks.next();
       } finally {
+        isWaiting = false;
         clearTimeout(timer);
       }
       if (next.done === true) return;

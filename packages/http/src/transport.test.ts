@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import { collect } from '@cambium/base';
-import { type CleanUp, defer, needsPeer, type StaticServer, type StaticServerOptions, scratch, startStaticServer, testCertificates } from '@cambium/testkit';
+import {
+  type CleanUp,
+  closeServer,
+  defer,
+  needsPeer,
+  type StaticServer,
+  type StaticServerOptions,
+  scratch,
+  startStaticServer,
+  testCertificates,
+} from '@cambium/testkit';
 import type { HttpEvent } from './events.ts';
 import { createTransport, type HttpRequest, type Transport, type TransportOptions } from './transport.ts';
 
@@ -89,6 +101,47 @@ test('redirects: followed, bounded, never in circles, with credentials kept at h
   assert.equal(requests().at(-1)?.headers.authorization, 'Basic x');
 });
 
+test('a password in a URL is a Basic login, and stays with its server', async (t) => {
+  const elsewhere = await serve(t);
+  const { host, requests } = await serve(t, {
+    faults: ({ path }) => (path === '/away' ? { do: 'redirect', to: `${elsewhere.url}/file` } : { do: 'basic', user: 'us er', password: 'p:w%' }),
+  });
+  const events: HttpEvent[] = [];
+  const transport = transportOf(t, { on: (event) => void events.push(event) });
+  assert.equal((await ask(transport, `http://${host}/file`)).status, 401);
+  assert.equal((await ask(transport, `http://us%20er:p:w%25@${host}/file`)).text, 'content');
+  assert.equal((await ask(transport, `http://us%20er:p:w%25@${host}/file`, { headers: { authorization: 'Bearer x' } })).status, 401);
+  assert.equal((await ask(transport, `http://us%20er:p:w%25@${host}/away`)).text, 'content');
+  assert.ok(requests().at(-1)?.headers.authorization?.toString().startsWith('Basic '));
+  assert.equal(elsewhere.requests()[0]?.headers.authorization, undefined);
+  assert.doesNotMatch(JSON.stringify(events), /us%20er|p:w/);
+});
+
+test('HTTP/2 through a proxy', { skip }, async (t) => {
+  const { authority, server: tls } = await testCertificates(scratch(t), ['far.invalid']);
+  const far = await serve(t, { tls, http2: true });
+  const asked: string[] = [];
+  const proxy = createServer().on('connect', (request, socket) => {
+    asked.push(String(request.url));
+    const onward = connect(far.port, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+    for (const side of [onward, socket]) side.on('error', () => undefined);
+    onward.pipe(socket).pipe(onward);
+    defer(t, () => socket.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  defer(t, () => closeServer(proxy));
+  const { port } = proxy.address() as AddressInfo;
+  for (const allowH2 of [true, false]) {
+    const transport = transportOf(t, { ca: [authority.cert], allowH2, proxy: () => `127.0.0.1:${port}` });
+    assert.equal((await ask(transport, 'https://far.invalid/file')).text, 'content');
+  }
+  assert.deepEqual(asked, ['far.invalid:443', 'far.invalid:443']);
+  assert.deepEqual(
+    far.requests().map(({ httpVersion }) => httpVersion),
+    ['2.0', '1.1'],
+  );
+});
+
 test('no redirect takes TLS away, also where plain HTTP is allowed anywhere', { skip }, async (t) => {
   const { authority, server: tls } = await testCertificates(scratch(t));
   const plain = await serve(t);
@@ -171,7 +224,8 @@ test('a body that trickles is given up and asked for again; one that is fast eno
   const slow = transportOf(t, { lowSpeed });
   await assert.rejects(ask(slow, `${server.url}/file`), { code: 'HTTP_TOO_SLOW', retryable: true });
   assert.equal(server.requests().length, 2);
-  assert.equal((await ask(slow, `${server.url}/file?once`)).text.length, 200);
+  const again = transportOf(t, { lowSpeed, retry: { attempts: 9, backoffMs: 1 } });
+  assert.equal((await ask(again, `${server.url}/file?once`)).text.length, 200);
   const patient = transportOf(t, { lowSpeed: { bytesPerSecond: 1, seconds: 60 } });
   assert.equal((await ask(patient, `${server.url}/file`)).text.length, 200);
 });
@@ -184,11 +238,11 @@ test('a body that stops is given up by the low-speed limit too', async (t) => {
 test('a reader that takes its time is not a slow server', async (t) => {
   const size = 600_000;
   const server = await serve(t, {}, Buffer.alloc(size));
-  const transport = transportOf(t, { lowSpeed: { bytesPerSecond: 1, seconds: 0.2 }, retry: { attempts: 1 } });
+  const transport = transportOf(t, { lowSpeed: { bytesPerSecond: 1, seconds: 0.5 }, retry: { attempts: 1 } });
   const seen = await transport.exchange({ method: 'GET', url: new URL(`${server.url}/file`), headers: {} }, async ({ body }) => {
     let total = 0;
     for await (const chunk of body) {
-      if (total === 0) await new Promise((resolve) => setTimeout(resolve, 300));
+      if (total === 0) await new Promise((resolve) => setTimeout(resolve, 600));
       total += chunk.byteLength;
     }
     return total;

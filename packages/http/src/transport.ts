@@ -39,6 +39,7 @@ export interface TransportOptions extends ConnectionOptions {
 
 export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'POST';
+  /** User and password in it are sent as a Basic login, to its host only. */
   url: URL;
   headers: Record<string, string>;
   body?: string;
@@ -139,6 +140,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
     let headers: Record<string, string> = {
       'user-agent': options.userAgent ?? 'cambium',
       'accept-encoding': 'identity',
+      ...basicOf(request.url),
       ...options.headers,
       ...request.headers,
     };
@@ -255,6 +257,20 @@ function redirectError(from: URL, reason: string): Error {
 
 function isRetryStatus(status: number): boolean {
   return status === 408 || status === 429 || status === 500 || status === 502 || status === 503 || status === 504;
+}
+
+/** A password in a URL is meant for the server of that URL; a header that the caller sets goes before it. */
+function basicOf({ username, password }: URL): Record<string, string> {
+  if (username === '' && password === '') return {};
+  return { authorization: `Basic ${Buffer.from(`${unescaped(username)}:${unescaped(password)}`).toString('base64')}` };
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // A lone `%` in a password that was not encoded.
+  }
 }
 
 /** Returns the pause that a `Retry-After` header asks for: seconds, or a date. */
