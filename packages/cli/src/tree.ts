@@ -51,6 +51,7 @@ export const COMMAND_TREE: Group = {
         { name: 'serve', summary: 'Serve the repository over HTTP to those who pull from it', load: async () => (await import('./ostree/serve.ts')).command },
         { name: 'show', summary: 'Output a metadata object', load: async () => (await import('./ostree/show.ts')).command },
         { name: 'sign', summary: 'Sign a commit', load: async () => (await import('./ostree/sign.ts')).command },
+        { name: 'static-delta', summary: 'Static delta related commands', load: async () => (await import('./ostree/static-delta.ts')).command },
         { name: 'summary', summary: 'Manage summary metadata', load: async () => (await import('./ostree/summary.ts')).command },
       ],
     },

@@ -2,7 +2,7 @@
  * Making static deltas. Any program of operations that makes the objects is a valid delta; which similar file is copied from
  * is a matter of size only. Source of order, thresholds and defaults: `ostree static-delta generate`, libostree 2022.7.
  */
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type Checksum, createPool, type Pool, systemError } from '@cambium/base';
 import { encodeMetadata } from '../commit-format.ts';
@@ -107,11 +107,6 @@ export async function generateDelta(
     if (staging !== undefined) rmSync(staging, { recursive: true, force: true });
     await generation.close();
   }
-}
-
-/** Returns whether the repository has a delta. */
-export function hasDelta(repo: Repo, from: Checksum | undefined, to: Checksum): boolean {
-  return existsSync(join(repo.path, deltaPath({ from, to }), 'superblock'));
 }
 
 function makeStaging(directory: string): string {

@@ -34,7 +34,8 @@ export function openDelta(path: string): OpenedDelta {
   return { superblock: parseSuperblock(superblockBytes), superblockBytes, readPart: (index) => readDeltaFile(join(dirname(file), String(index))) };
 }
 
-function readDeltaFile(path: string): Uint8Array {
+/** @throws OSTREE_DELTA_NOT_FOUND OSTREE_DELTA_CORRUPT */
+export function readDeltaFile(path: string): Uint8Array {
   try {
     return readBounded(path, MAX_FILE_BYTES, (why) =>
       corruptDelta(why === 'irregular' ? `"${path}" is no regular file` : `"${path}" is over ${MAX_FILE_BYTES} bytes`),

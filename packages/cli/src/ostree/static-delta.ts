@@ -1,0 +1,223 @@
+import { statSync } from 'node:fs';
+import type { Checksum } from '@cambium/base';
+import {
+  applyDeltaOffline,
+  deleteDelta,
+  deltaName,
+  describeDelta,
+  type Endianness,
+  type EngineTrust,
+  formatDeltaDescription,
+  formatSize,
+  type GenerateDeltaEvent,
+  type GenerateDeltaOptions,
+  generateDelta,
+  hasDelta,
+  listDeltaIndexes,
+  listDeltas,
+  type OpenedDelta,
+  openDelta,
+  openRepoDelta,
+  parseDeltaName,
+  type Repo,
+  readKeys,
+  reindexDeltas,
+  signBytesRaw,
+  systemKeys,
+  verifyDelta,
+} from '@cambium/ostree';
+import type { Values } from '../command.ts';
+import { lookUp } from '../environment.ts';
+import { allowDummy, engineOf, readSecretKeys } from './signing.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+
+const flags = {
+  from: { kind: 'text', value: 'REV', help: 'Create delta from revision REV' },
+  empty: { kind: 'flag', help: 'Create delta from scratch' },
+  inline: { kind: 'flag', help: 'Inline delta parts into main delta' },
+  to: { kind: 'text', value: 'REV', help: 'Create delta to revision REV' },
+  'disable-bsdiff': { kind: 'flag', help: 'Disable use of bsdiff' },
+  'if-not-exists': { kind: 'flag', short: 'n', help: 'Only generate if a delta does not already exist' },
+  'set-endianness': { kind: 'text', value: 'ENDIAN', help: "Choose metadata endianness ('l' or 'B')" },
+  'swap-endianness': { kind: 'flag', help: 'Swap metadata endianness from host order' },
+  'min-fallback-size': { kind: 'int', value: 'SIZE', help: 'Minimum uncompressed size in megabytes for individual HTTP request' },
+  'max-bsdiff-size': { kind: 'int', value: 'SIZE', help: 'Maximum size in megabytes to consider bsdiff compression for input files' },
+  'max-chunk-size': { kind: 'int', value: 'SIZE', help: 'Maximum size of delta chunks in megabytes' },
+  filename: {
+    kind: 'text',
+    value: 'PATH',
+    completes: 'file',
+    help: 'Write the delta content to PATH (a directory).  If not specified, the OSTree repository is used',
+  },
+  sign: { kind: 'texts', value: 'KEY_ID', help: 'Sign the delta with' },
+  'sign-type': { kind: 'text', value: 'NAME', help: "Signature type to use (defaults to 'ed25519')" },
+  'keys-file': { kind: 'text', value: 'NAME', completes: 'file', help: 'Read key(s) from file' },
+  'keys-dir': { kind: 'text', value: 'NAME', completes: 'directory', help: 'Redefine system-wide directories with public and revoked keys for verification' },
+} as const;
+
+type DeltaFlags = Values<typeof flags>;
+
+export const command: Verb<typeof flags> = {
+  summary: 'Static delta related commands',
+  operands: [
+    { name: 'COMMAND', help: '' },
+    { name: 'ARGUMENT', help: '', optional: true, many: true },
+  ],
+  usage: '(list|show DELTA|delete DELTA|generate [TO]|apply-offline PATH [KEY-ID...]|verify DELTA [KEY-ID...]|indexes|reindex)',
+  flags,
+  examples: [
+    { command: 'cambium ostree static-delta --repo=./repo generate apps/shop', explains: 'Make what changed since the parent commit one download' },
+    {
+      command: 'cambium ostree static-delta --repo=./repo generate --empty --inline --min-fallback-size=0 --filename=shop.delta apps/shop',
+      explains: 'Put a commit into one file, for a device without network',
+    },
+    { command: 'cambium ostree static-delta --repo=./device apply-offline shop.delta', explains: 'Apply it there' },
+  ],
+  async run(context, { values, operands }) {
+    const [subcommand, ...args] = operands;
+    if (subcommand === undefined) throw new UsageError('No "static-delta" subcommand specified');
+    const act = SUBCOMMANDS[subcommand];
+    if (act === undefined) throw new UsageError(`Unknown "static-delta" subcommand '${subcommand}'`);
+    return (await act(context, await context.openRepo(), values, args)) ?? undefined;
+  },
+};
+
+type Act = (context: VerbContext, repo: Repo, values: DeltaFlags, args: readonly string[]) => Promise<number | undefined>;
+
+const MB = 1_000_000;
+
+const SUBCOMMANDS: Readonly<Record<string, Act>> = {
+  list: async ({ ui }, repo) => {
+    const names = [...listDeltas(repo.path)].map(deltaName).sort();
+    for (const name of names.length === 0 ? ['(No static deltas)'] : names) ui.result(name);
+    return undefined;
+  },
+  indexes: async ({ ui }, repo) => {
+    const names = [...listDeltaIndexes(repo.path)].map(({ to }): string => to).sort();
+    for (const name of names.length === 0 ? ['(No static deltas indexes)'] : names) ui.result(name);
+    return undefined;
+  },
+  show: async ({ ui }, repo, _values, [name]) => {
+    if (name === undefined) throw new UsageError('DELTA must be specified');
+    ui.write(formatDeltaDescription(describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
+    return undefined;
+  },
+  delete: async (_context, repo, _values, [name]) => {
+    if (name === undefined) throw new UsageError('DELTA must be specified');
+    deleteDelta(repo, parseDeltaName(name));
+    return undefined;
+  },
+  reindex: async ({ signal }, repo, { to }) => {
+    await reindexDeltas(repo, to === undefined ? undefined : parseDeltaName(to).to, signal);
+    return undefined;
+  },
+  generate,
+  'apply-offline': async (context, repo, values, [path, ...keys]) => {
+    if (path === undefined) throw new UsageError('PATH must be specified');
+    const delta = openDelta(path);
+    requireSignature(context, repo, delta, values, keys);
+    const bootId = lookUp(context.environment, ['OSTREE_BOOTID']);
+    await applyDeltaOffline(repo, delta, bootId === undefined ? {} : { bootId }, context.signal);
+    return undefined;
+  },
+  verify: async (context, repo, values, [name, ...keys]) => {
+    if (name === undefined) throw new UsageError('DELTA must be specified');
+    const isFile = statSync(name, { throwIfNoEntry: false }) !== undefined;
+    const delta = isFile ? openDelta(name) : openRepoDelta(repo, parseDeltaName(name));
+    const valid = verifyDelta(delta.superblock, trustOf(context, values, keys)).some((report) => report.valid);
+    context.ui.result(valid ? 'Verification OK' : 'Verification fails');
+    return valid ? undefined : 1;
+  },
+};
+
+async function generate(context: VerbContext, repo: Repo, values: DeltaFlags, [operand]: readonly string[]): Promise<undefined> {
+  const { ui, signal, environment } = context;
+  const toRev = operand ?? values.to;
+  if (toRev === undefined) throw new UsageError('TO revision must be specified');
+  if (values.empty && values.from !== undefined) throw new OstreeFailure('Cannot specify both --empty and --from=REV');
+  const to = repo.refs.resolve(toRev);
+  const from = values.empty ? undefined : values.from === undefined ? parentOf(repo, to) : repo.refs.resolve(values.from);
+  if (values['if-not-exists'] && hasDelta(repo, { from, to })) {
+    ui.result(`Delta ${deltaName({ from, to })} already exists.`);
+    return undefined;
+  }
+  const { type, secrets } = readSecretKeys(values.sign, [], values['sign-type'], environment);
+  ui.write(`Generating static delta:\n  From: ${from ?? 'empty'}\n  To:   ${to}\n`);
+  const options: GenerateDeltaOptions = {
+    from,
+    to,
+    inline: values.inline,
+    disableBsdiff: values['disable-bsdiff'],
+    endianness: endiannessOf(values),
+    ...(values.filename === undefined ? {} : { filename: values.filename }),
+    ...bytesOf(values),
+    ...(secrets.length === 0 ? {} : { sign: async (superblock: Uint8Array) => signBytesRaw(superblock, undefined, type, secrets) }),
+  };
+  const result = await generateDelta(repo, options, signal, (event) => ui.note(describe(event)));
+  ui.note(`uncompressed=${result.usizeBytes} compressed=${result.sizeBytes} loose=${result.looseBytes}`);
+  ui.note(`rollsum=${result.rollsum.objects} objects, ${result.rollsum.bytes} bytes`);
+  ui.note(`bsdiff=${result.bsdiff.objects} objects`);
+  return undefined;
+}
+
+function parentOf(repo: Repo, commit: Checksum): Checksum {
+  const { parent } = repo.readCommit(commit);
+  if (parent === undefined) throw new OstreeFailure(`Commit ${commit} has no parent`);
+  return parent;
+}
+
+function endiannessOf(values: DeltaFlags): Endianness {
+  const chosen = values['set-endianness'];
+  if (chosen !== undefined && values['swap-endianness']) throw new OstreeFailure('Cannot specify both --swap-endianness and --set-endianness');
+  if (chosen !== undefined && chosen !== 'l' && chosen !== 'B') throw new OstreeFailure(`Invalid endianness '${chosen}'`);
+  // Of a big-endian host too: what is written does not depend on who writes it.
+  return chosen === 'B' || values['swap-endianness'] ? 'big' : 'little';
+}
+
+function bytesOf(values: DeltaFlags): Pick<GenerateDeltaOptions, 'minFallbackBytes' | 'maxBsdiffBytes' | 'maxChunkBytes'> {
+  const megabytes = (name: 'min-fallback-size' | 'max-bsdiff-size' | 'max-chunk-size'): number | undefined => {
+    const value = values[name];
+    if (value !== undefined && value < 0) throw new OstreeFailure(`Invalid value ${value} for --${name}`);
+    return value === undefined ? undefined : value * MB;
+  };
+  const [fallback, bsdiff, chunk] = [megabytes('min-fallback-size'), megabytes('max-bsdiff-size'), megabytes('max-chunk-size')];
+  return {
+    ...(fallback === undefined ? {} : { minFallbackBytes: fallback }),
+    ...(bsdiff === undefined ? {} : { maxBsdiffBytes: bsdiff }),
+    ...(chunk === undefined ? {} : { maxChunkBytes: chunk }),
+  };
+}
+
+function describe(event: GenerateDeltaEvent): string {
+  switch (event.type) {
+    case 'reachable':
+      return `modified: ${event.modified}\nnew reachable: metadata=${event.metadata} content regular=${event.regular} symlink=${event.symlinks}`;
+    case 'rollsum':
+      return `rollsum for ${event.from} -> ${event.to}; matchsize=${event.copiedBytes}`;
+    case 'fallback':
+      return `fallback for ${event.checksum} (${formatSize(event.sizeBytes)})`;
+    case 'part':
+      return `part ${event.index + 1} n:${event.objects} compressed:${event.sizeBytes} uncompressed:${event.usizeBytes}`;
+  }
+}
+
+/** Keys named here are the only ones that count; without any the system's do. Revoked ones never count. */
+function trustOf({ environment }: VerbContext, values: DeltaFlags, texts: readonly string[]): EngineTrust {
+  const engine = engineOf(values['sign-type'], environment);
+  const directory = values['keys-dir'];
+  const options = { allowDummy: allowDummy(environment), ...(directory === undefined ? {} : { keyDirectories: [directory] }) };
+  const given = texts.map((text) => ({ key: engine.publicKey(text), source: 'the command line' }));
+  if (values['keys-file'] !== undefined) given.push(...readKeys(values['keys-file'], engine.type, options));
+  const system = systemKeys(engine.type, options);
+  return { ...system, trusted: given.length > 0 ? given : system.trusted };
+}
+
+/** A signature counts when keys are named for it, or the repository wants one. */
+function requireSignature(context: VerbContext, repo: Repo, delta: OpenedDelta, values: DeltaFlags, keys: readonly string[]): void {
+  const named = keys.length > 0 || values['keys-file'] !== undefined || values['keys-dir'] !== undefined;
+  if (!named && repo.config.boolean('core', 'sign-verify-deltas') !== true) return;
+  if (!named) throw new OstreeFailure('Key is mandatory to check delta signature');
+  const reports = verifyDelta(delta.superblock, trustOf(context, values, keys));
+  if (reports.some((report) => report.valid)) return;
+  throw new OstreeFailure(reports.length === 0 ? 'Delta is not signed' : `signature: incorrect signatures found: ${reports.length}`);
+}
