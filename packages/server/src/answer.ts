@@ -8,7 +8,8 @@ import { type RepoFile, repoFile, repoFileOfRequest } from './repo-path.ts';
 
 /** Up to here a file is read at once: nearly all objects are small, and a stream costs more than they do. */
 const SMALL_BYTES = 64 * 1024;
-const STREAM_CHUNK_BYTES = 256 * 1024;
+/** A slow client holds one of these for each request. */
+const STREAM_CHUNK_BYTES = 64 * 1024;
 const A_YEAR_SECONDS = 365 * 24 * 60 * 60;
 const FIXED_HEADERS = { 'content-type': 'application/octet-stream', 'x-content-type-options': 'nosniff' };
 

@@ -41,6 +41,8 @@ const DEFAULT_GRACE_MS = 10_000;
 /** A client that takes nothing for so long is gone. */
 const IDLE_SOCKET_MS = 120_000;
 const MAX_LOGGED_PATH = 512;
+/** Requests at once on one connection of HTTP/2; each large one holds a file open. The RFC asks for at least 100. */
+const MAX_STREAMS = 128;
 
 /**
  * Starts the server; resolves when it listens. Only what a client needs to pull is served, by GET and HEAD.
@@ -107,7 +109,7 @@ export async function startRepoServer(options: RepoServerOptions): Promise<RepoS
 function createTlsServer(tls: { cert: string; key: string }, listener: RequestListener): Http2SecureServer {
   try {
     // The listener of one protocol fits the other: Node's HTTP/2 objects have the shape of those of HTTP/1.1.
-    return createSecureServer({ cert: tls.cert, key: tls.key, allowHTTP1: true }, listener as never);
+    return createSecureServer({ cert: tls.cert, key: tls.key, allowHTTP1: true, settings: { maxConcurrentStreams: MAX_STREAMS } }, listener as never);
   } catch (cause) {
     throw serverError('SERVER_CERTIFICATE_INVALID', 'Cannot use the certificate of the server: it is not PEM, or the key is not of it', { cause });
   }
