@@ -21,6 +21,12 @@ interface LockEntry {
 const { packages } = JSON.parse(readFileSync(join(WORKSPACE, 'package-lock.json'), 'utf8')) as { packages: Record<string, LockEntry> };
 const external = Object.entries(packages).filter(([path, entry]) => path.startsWith('node_modules/') && entry.link !== true);
 
+/**
+ * Locked by version alone: the registry did not serve them when the file was written (scripts/complete-lock.mjs). Whoever writes the
+ * file against one that does takes them off this list.
+ */
+const NOT_SERVED = ['node_modules/@napi-rs/lzma-linux-arm64-gnu'];
+
 test('npm ci accepts the lock file: every optional package has an entry', () => {
   const missing = Object.values(packages).flatMap((entry) =>
     Object.keys(entry.optionalDependencies ?? {}).filter((name) => packages[`node_modules/${name}`] === undefined),
@@ -35,7 +41,7 @@ test('what is installed on Linux is locked by its content, and names no place', 
   assert.ok(forLinux.length > 50);
   assert.deepEqual(
     forLinux.filter(([, entry]) => entry.integrity === undefined).map(([path]) => path),
-    [],
+    NOT_SERVED,
   );
   assert.deepEqual(
     external.filter(([, entry]) => entry.resolved !== undefined).map(([path]) => path),
