@@ -29,6 +29,7 @@ export const COMMAND_TREE: Group = {
         { name: 'create-usb', summary: 'Copy the refs to a USB stick', load: async () => (await import('./ostree/create-usb.ts')).command },
         { name: 'diff', summary: 'Compare directory TARGETDIR against revision REV', load: async () => (await import('./ostree/diff.ts')).command },
         { name: 'export', summary: 'Stream COMMIT to stdout in tar format', load: async () => (await import('./ostree/export.ts')).command },
+        { name: 'find-remotes', summary: 'Find remotes to serve the given refs', load: async () => (await import('./ostree/find-remotes.ts')).command },
         { name: 'fsck', summary: 'Check the repository for consistency', load: async () => (await import('./ostree/fsck.ts')).command },
         { name: 'gpg-sign', summary: 'Sign a commit', load: async () => (await import('./ostree/gpg-sign.ts')).command },
         { name: 'init', summary: 'Initialize a new empty repository', load: async () => (await import('./ostree/init.ts')).command },

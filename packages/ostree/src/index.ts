@@ -1,7 +1,7 @@
 export * from './bindings.ts';
 export * from './byteswap.ts';
 export { type CheckoutOptions, type CheckoutRecord, type CheckoutResult, checkout, parseCheckoutRecords, parseSkipList } from './checkout.ts';
-export { type CollectionRef, listCollectionRefs } from './collection-refs.ts';
+export { type CollectionRef, formatCollectionRef, listCollectionRefs } from './collection-refs.ts';
 export { commitDirectory } from './commit-directory.ts';
 export * from './commit-format.ts';
 export * from './commit-markers.ts';
@@ -34,6 +34,7 @@ export * from './diff.ts';
 export { syncDirectory, writeFileDurably } from './durable-file.ts';
 export * from './errors.ts';
 export { type ExportTarOptions, exportTar } from './export-tar.ts';
+export { type FindRemotesOptions, type FoundRemote, findRemotes, pullFromRemotes } from './find-remotes.ts';
 export { encodeXattrList, parseXattrList } from './framing.ts';
 export { type BadObject, type FsckEvent, type FsckOptions, type FsckResult, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from './fsck.ts';
 export * from './key-file.ts';

@@ -20,7 +20,7 @@ import type { Commit, TreeRoot } from './types.ts';
 export interface PullLocalOptions {
   /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its local refs when left out. */
   refs?: readonly string[];
-  /** Write `REMOTE:REF` instead of `REF`, and expect the collection that the remote's config names. */
+  /** Write `REMOTE:REF` instead of `REF`, and expect the collection that the remote's config names; the source's own otherwise. */
   remote?: string;
   /** Parents to copy too: -1 all that are there, 0 none (the default). */
   depth?: number;
@@ -65,7 +65,7 @@ export async function pullLocal(
 ): Promise<PullLocalResult> {
   const { workers, fsync, perObjectFsync, bootId } = options;
   const wanted = wantedCommits(source, options.refs);
-  const collection = options.remote === undefined ? undefined : repo.config.string(`remote "${options.remote}"`, 'collection-id');
+  const collection = options.remote === undefined ? source.settings.collectionId : repo.config.string(`remote "${options.remote}"`, 'collection-id');
   await using transaction = await repo.transaction({ signal, workers, fsync, perObjectFsync, bootId });
   const pull = new LocalPull(source, transaction, options, signal, on);
   for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
