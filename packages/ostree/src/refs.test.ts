@@ -47,7 +47,7 @@ test('what is no ref, or in the way, is refused', async (t) => {
   assert.throws(() => refs.write('a', checksum), { code: 'OSTREE_REF_CONFLICT' });
   assert.throws(() => refs.write('a/b/c', checksum), { code: 'OSTREE_REF_CONFLICT' });
   assert.throws(() => refs.write(checksum, checksum), { code: 'OSTREE_REF_INVALID' });
-  for (const bad of ['', '/', 'a//b', '../x', 'a/..', '.hidden', 'a b', 'x:y:z', 'ä', 'a/', '-x']) {
+  for (const bad of ['', '/', 'a//b', '../x', 'a/..', '.hidden', 'a b', 'x:y:z', 'a/', '-x']) {
     assert.throws(() => refs.write(bad, checksum), { code: 'OSTREE_REF_INVALID' }, bad);
     assert.throws(() => refs.resolve(bad), { code: 'OSTREE_REF_INVALID' }, bad);
   }
@@ -99,7 +99,8 @@ test('who may write to a repository of another owner commits to it, as with libo
   const at = scratch(t);
   const { repo, checksum } = await commitOurs(join(at, 'r'), 'archive', scratch(t));
   execFileSync('chmod', ['-R', 'a+rwX', at]);
-  const asNobody = { uid: 65534, gid: 65534, cwd: '/' } as const;
+  // Nobody may write to where root gathers coverage.
+  const asNobody = { uid: 65534, gid: 65534, cwd: '/', env: { ...process.env, NODE_V8_COVERAGE: '' } } as const;
   if (spawnSync('test', ['-r', import.meta.filename], asNobody).status !== 0) return t.skip('the build is in a directory that only root may read');
   execFileSync('ostree', [`--repo=${repo.path}`, 'refs', '--create=theirs', checksum], asNobody);
   utimesSync(repo.path, 1, 1);
