@@ -69,20 +69,24 @@ test('libostree pulls over HTTP/1.1: objects, static deltas, aliases', { skip },
   // The commit says that it is of the other ref.
   await ostreeBeside('pull', `--repo=${client}`, '--disable-verify-bindings', 'origin', 'apps/latest');
   assert.equal(ostree('rev-parse', `--repo=${client}`, 'origin:apps/latest'), head);
+  await server.stop();
   assert.ok(server.events.every(({ httpVersion }) => httpVersion === '1.1'));
   assert.ok(server.events.some(({ path, sentBytes }) => path.endsWith('.filez') && sentBytes > 64 * 1024));
   assert.ok(!server.events.some(({ path }) => path.startsWith('/deltas/')));
 
   // From the first commit to the second by the delta alone.
+  const first = await serve(t, { repo });
   const other = join(scratch(t), 'client');
   ostree('init', `--repo=${other}`, '--mode=bare-user');
-  ostree('remote', 'add', `--repo=${other}`, '--no-gpg-verify', 'origin', server.url);
+  ostree('remote', 'add', `--repo=${other}`, '--no-gpg-verify', 'origin', first.url);
   await ostreeBeside('pull', `--repo=${other}`, '--disable-static-deltas', 'origin', `apps/shop@${parent}`);
-  server.events.splice(0);
-  await ostreeBeside('pull', `--repo=${other}`, '--require-static-deltas', 'origin', 'apps/shop');
+  const second = await serve(t, { repo });
+  await ostreeBeside('pull', `--repo=${other}`, `--url=${second.url}`, '--require-static-deltas', 'origin', 'apps/shop');
+  await second.stop();
   assert.equal(ostree('rev-parse', `--repo=${other}`, 'origin:apps/shop'), head);
-  assert.ok(server.events.some(({ path, status }) => path.endsWith('/superblock') && status === 200));
-  assert.ok(!server.events.some(({ path }) => path.endsWith('.filez')));
+  assert.ok(second.events.some(({ path, status }) => path.endsWith('/superblock') && status === 200));
+  // Objects too, now and then: libostree scans the commit while it applies the parts.
+  assert.ok(second.events.some(({ path, sentBytes }) => /^\/deltas\/.*\/0$/.test(path) && sentBytes > 0));
 });
 
 test('libostree pulls over HTTPS with HTTP/2', { skip }, async (t) => {
@@ -91,10 +95,13 @@ test('libostree pulls over HTTPS with HTTP/2', { skip }, async (t) => {
   const server = await serve(t, { repo, tls });
   const client = await pullInto(t, server, [`--set=tls-ca-path=${authority.certPath}`, '--set=http2=true'], ['--disable-static-deltas']);
   assert.equal(ostree('rev-parse', `--repo=${client}`, 'origin:apps/shop'), ostree('rev-parse', `--repo=${repo}`, 'apps/shop'));
+  await server.stop();
   assert.ok(server.events.length > 5);
   assert.deepEqual(new Set(server.events.map(({ httpVersion }) => httpVersion)), new Set(['2.0']));
+
+  const another = await serve(t, { repo, tls });
   const old = await new Promise<string>((resolve, reject) => {
-    get(`${server.url}/config`, { ca: authority.cert, agent: false }, (answer) => {
+    get(`${another.url}/config`, { ca: authority.cert, agent: false }, (answer) => {
       answer.resume();
       resolve(`${answer.statusCode} ${answer.httpVersion}`);
     }).once('error', reject);

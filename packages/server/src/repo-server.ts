@@ -62,7 +62,8 @@ export async function startRepoServer(options: RepoServerOptions): Promise<RepoS
   const root = realpathSync(repo.path);
 
   let connections: Connections | undefined;
-  const listener = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const running = new Set<Promise<void>>();
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const began = performance.now();
     connections?.began(request, response);
     const client = request.socket.remoteAddress ?? '';
@@ -81,6 +82,10 @@ export async function startRepoServer(options: RepoServerOptions): Promise<RepoS
       client,
     });
   };
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    const one = serve(request, response).finally(() => running.delete(one));
+    running.add(one);
+  };
   const server = tls === undefined ? createServer(listener) : createTlsServer(tls, listener);
   server.setTimeout(IDLE_SOCKET_MS);
   connections = trackConnections(server, tls !== undefined);
@@ -94,7 +99,9 @@ export async function startRepoServer(options: RepoServerOptions): Promise<RepoS
     resolveStopped = resolve;
   });
   const stop = (): Promise<void> => {
-    stopping ??= connections.close(options.graceMs ?? DEFAULT_GRACE_MS).then(() => {
+    stopping ??= connections.close(options.graceMs ?? DEFAULT_GRACE_MS).then(async () => {
+      // Every request has been reported when this is over.
+      await Promise.all(running);
       signal?.removeEventListener('abort', onAbort);
       resolveStopped();
     });
