@@ -89,6 +89,8 @@ export class FilePlacer {
   /** The repository's own mode and the policy allow links. */
   readonly #canLink: boolean;
   readonly #linkOwnerless: boolean;
+  /** What is read lies here until it has been written; made with the first copy. */
+  #scratch: Buffer | undefined;
   /** By `user.ostreemeta`: the checksum an empty file with it has, or null for what is never linked. */
   readonly #emptyChecksums = new Map<string, Checksum | null>();
 
@@ -263,18 +265,23 @@ export class FilePlacer {
   /** Returns header and content, or undefined for what is too large for one piece. */
   #load(checksum: Checksum): { header: FileHeader; content: Uint8Array } | undefined {
     try {
-      return this.#repo.loadFile(checksum, WHOLE_BYTES);
+      return this.#repo.loadFile(checksum, WHOLE_BYTES, this.#memory());
     } catch (error) {
       if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) return undefined;
       throw error;
     }
   }
 
+  #memory(): Buffer {
+    this.#scratch ??= Buffer.allocUnsafeSlow(WHOLE_BYTES);
+    return this.#scratch;
+  }
+
   #copyTo(checksum: Checksum, header: FileHeader, sizeBytes: number, path: string, loaded?: Uint8Array): Promise<void> | undefined {
     this.counts.copied++;
     this.counts.copiedBytes += sizeBytes;
     if (sizeBytes > WHOLE_BYTES) return this.#copyLarge(checksum, header, path);
-    const content = loaded ?? this.#repo.loadFile(checksum, WHOLE_BYTES).content;
+    const content = loaded ?? this.#repo.loadFile(checksum, WHOLE_BYTES, this.#memory()).content;
     const mode = this.#fileMode(header);
     let fd: number;
     try {
@@ -337,7 +344,8 @@ export class FilePlacer {
     const fd = createFile(temporary, this.#fileMode(header));
     try {
       try {
-        for await (const chunk of this.#repo.openFile(checksum)) writeAll(fd, chunk);
+        if (!this.#repo.readPieces(checksum, this.#memory(), (piece) => writeAll(fd, piece)))
+          for await (const chunk of this.#repo.openFile(checksum)) writeAll(fd, chunk);
         this.#setMeta(fd, header);
         if (sync) fsyncSync(fd);
       } finally {

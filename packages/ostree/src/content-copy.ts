@@ -22,7 +22,10 @@ export interface CopyResult extends ObjectCounts {
 }
 
 /** Contents up to this size are read in one piece: two threads must not hold a hundred megabytes. */
-const WHOLE_BYTES: number = 4 * 1024 * 1024;
+const WHOLE_BYTES: number = 2 * 1024 * 1024;
+const SCRATCH_BYTES: number = 1024 * 1024;
+/** One per thread, made when there is something to read. */
+let scratch: Buffer | undefined;
 
 /** Copies objects (32 bytes each), verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
 export async function copyContents(writer: ObjectWriter, source: ContentSource, checksums: Uint8Array, options: CopyOptions): Promise<CopyResult> {
@@ -63,11 +66,12 @@ interface Loaded {
 
 /** Reads an object from the first store that has it. */
 function load(source: ContentSource, checksum: Checksum): Loaded {
+  scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   let failure: unknown;
   for (const store of source) {
     const path = `${store.objects}/${loosePath('file', checksum, store.mode)}`;
     try {
-      const { header, content } = readWholeFile(store, path, checksum, WHOLE_BYTES);
+      const { header, content } = readWholeFile(store, path, checksum, WHOLE_BYTES, scratch);
       return { store, path, header, sizeBytes: content.byteLength, content };
     } catch (error) {
       if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) {

@@ -23,6 +23,8 @@ const SETTLED_MS = 25;
 
 /** Contents up to this size are read in one piece. */
 const WHOLE_BYTES = 1024 * 1024;
+/** One per thread, made when there is something to read. */
+let scratch: Buffer | undefined;
 
 /**
  * Returns those of the content objects (32 bytes each) that are missing or do not match their checksums.
@@ -56,10 +58,12 @@ export function fileIdentity(repo: Repo, checksum: Checksum): Uint8Array | undef
 }
 
 async function verifyContent(repo: Repo, checksum: Checksum): Promise<void> {
+  scratch ??= Buffer.allocUnsafeSlow(WHOLE_BYTES);
   try {
-    repo.loadFile(checksum, WHOLE_BYTES);
+    repo.loadFile(checksum, WHOLE_BYTES, scratch);
   } catch (error) {
     if (!isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) throw error;
+    if (repo.readPieces(checksum, scratch, () => undefined)) return;
     for await (const _chunk of repo.openFile(checksum)) {
       // Reading is verifying.
     }

@@ -39,15 +39,25 @@ export function readStoredFile(store: ContentStore, path: string, checksum: Chec
   return missingIsKnown(checksum, () => (store.mode === 'archive' ? readFilez(path, checksum) : readLoose(store, path, checksum)));
 }
 
-/** Returns header and whole content, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_OBJECT_TOO_LARGE */
-export function readWholeFile(store: ContentStore, path: string, checksum: Checksum, limitBytes: number): { header: FileHeader; content: Uint8Array } {
+/**
+ * Returns header and whole content, verified.
+ * @param scratch memory to read into: header and content may lie there, until it is used again
+ * @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT OSTREE_OBJECT_TOO_LARGE
+ */
+export function readWholeFile(
+  store: ContentStore,
+  path: string,
+  checksum: Checksum,
+  limitBytes: number,
+  scratch?: Buffer,
+): { header: FileHeader; content: Uint8Array } {
   return missingIsKnown(checksum, () => {
-    const whole = store.mode === 'archive' ? readSmallFilez(path, checksum) : undefined;
+    const whole = store.mode === 'archive' ? readSmallFilez(path, checksum, scratch) : undefined;
     const stored = whole?.stored ?? readStoredFile(store, path, checksum);
     if (stored.sizeBytes > limitBytes) {
       throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read file object ${checksum}: ${stored.sizeBytes} bytes, over the limit of ${limitBytes}`);
     }
-    const content = contentOf(store, path, checksum, stored, whole?.bytes);
+    const content = contentOf(store, path, checksum, stored, whole?.bytes ?? readBare(store, path, stored, scratch));
     const actual = fileChecksum(stored.header, content);
     if (actual !== checksum) throw mismatch(checksum, actual);
     return { header: stored.header, content };
@@ -64,18 +74,59 @@ export function unpackFilez(bytes: Buffer, checksum: Checksum): { header: FileHe
 }
 
 /** Reads an archived object in one go when it is small enough on disk: nearly all are, and each call on a file costs more than its bytes. */
-function readSmallFilez(path: string, checksum: Checksum): { stored: StoredFile; bytes: Buffer } | undefined {
+function readSmallFilez(path: string, checksum: Checksum, scratch: Buffer | undefined): { stored: StoredFile; bytes: Buffer } | undefined {
   const fd = openSync(path, NOFOLLOW_READ);
   try {
     const { size } = fstatSync(fd);
     if (size > WHOLE_BYTES) return undefined;
-    const bytes = Buffer.allocUnsafe(size);
+    const bytes = scratch !== undefined && size <= scratch.byteLength ? scratch : Buffer.allocUnsafe(size);
     let at = 0;
     for (let read = 1; read > 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);
     return { stored: parseFilezHeader(bytes.subarray(0, at), `file object ${checksum}`), bytes: bytes.subarray(0, at) };
   } finally {
     closeSync(fd);
   }
+}
+
+/** Reads the file of a bare object into `scratch` where it fits: fresh memory for each costs as much as the reading. */
+function readBare(store: ContentStore, path: string, { header, sizeBytes }: StoredFile, scratch: Buffer | undefined): Buffer | undefined {
+  if (store.mode === 'archive' || isSymlink(header) || scratch === undefined || sizeBytes >= scratch.byteLength) return undefined;
+  const fd = openSync(path, NOFOLLOW_READ);
+  try {
+    let at = 0;
+    for (let read = 1; read > 0 && at < scratch.byteLength; at += read) read = readSync(fd, scratch, at, scratch.byteLength - at, at);
+    // One that has grown meanwhile is read anew, at its size.
+    return at < scratch.byteLength ? scratch.subarray(0, at) : undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Gives the content of an object to `take` in pieces of `scratch`, in this turn; the verdict comes at the end, as an exception.
+ * Returns false, and does nothing, for compressed objects. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
+ */
+export function readPieces(store: ContentStore, path: string, checksum: Checksum, scratch: Buffer, take: (piece: Uint8Array) => void): boolean {
+  if (store.mode === 'archive') return false;
+  const { header, sizeBytes } = readStoredFile(store, path, checksum);
+  if (isSymlink(header)) return false;
+  const hash = createHash('sha256').update(encodeFileHeader(header));
+  const fd = missingIsKnown(checksum, () => openSync(path, NOFOLLOW_READ));
+  try {
+    let at = 0;
+    for (let read = readSync(fd, scratch, 0, scratch.byteLength, 0); read > 0; read = readSync(fd, scratch, 0, scratch.byteLength, at)) {
+      at += read;
+      if (at > sizeBytes) throw mismatch(checksum);
+      const piece = scratch.subarray(0, read);
+      hash.update(piece);
+      take(piece);
+    }
+  } finally {
+    closeSync(fd);
+  }
+  const actual = hash.digest('hex');
+  if (actual !== checksum) throw mismatch(checksum, actual);
+  return true;
 }
 
 /** Streams the content; the verdict comes at the end. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */

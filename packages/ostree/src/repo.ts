@@ -9,7 +9,7 @@ import { ostreeError } from './errors.ts';
 import { KeyFile } from './key-file.ts';
 import { checksumOf, MAX_METADATA_BYTES, parseDirMeta, parseDirTree } from './object-format.ts';
 import { loosePath, parseLoosePath, type StoredType } from './object-path.ts';
-import { type ContentStore, readStoredFile, readWholeFile, streamFile } from './object-reader.ts';
+import { type ContentStore, readPieces, readStoredFile, readWholeFile, streamFile } from './object-reader.ts';
 import { Refs } from './refs.ts';
 import { parseRepoSettings, type RepoSettings } from './repo-config.ts';
 import { createRepoLayout, type InitOptions } from './repo-layout.ts';
@@ -134,16 +134,25 @@ export class Repo {
     return this.loadFile(checksum, limitBytes).content;
   }
 
-  /** Returns header and whole content, verified together. @throws as {@link readFile} */
-  loadFile(checksum: Checksum, limitBytes: number): { header: FileHeader; content: Uint8Array } {
+  /**
+   * Returns header and whole content, verified together. With `scratch` both may lie there, until it is used again.
+   * @throws as {@link readFile}
+   */
+  loadFile(checksum: Checksum, limitBytes: number, scratch?: Buffer): { header: FileHeader; content: Uint8Array } {
     try {
       // Nearly always here: opening it says so, and spares asking first.
-      return readWholeFile(this.#store, this.objectPath('file', checksum), checksum, limitBytes);
+      return readWholeFile(this.#store, this.objectPath('file', checksum), checksum, limitBytes, scratch);
     } catch (error) {
       if (!isKnownError(error, 'OSTREE_OBJECT_MISSING')) throw error;
     }
     const { path, repo } = this.#mustFind('file', checksum);
-    return readWholeFile(repo.#store, path, checksum, limitBytes);
+    return readWholeFile(repo.#store, path, checksum, limitBytes, scratch);
+  }
+
+  /** As {@link openFile}, in one turn and through `scratch`; returns false for compressed objects. @throws as {@link openFile} */
+  readPieces(checksum: Checksum, scratch: Buffer, take: (piece: Uint8Array) => void): boolean {
+    const { path, repo } = this.#mustFind('file', checksum);
+    return readPieces(repo.#store, path, checksum, scratch, take);
   }
 
   /** Streams the content; the verdict on it comes at the end. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
