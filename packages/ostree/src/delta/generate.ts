@@ -93,7 +93,7 @@ export async function generateDelta(
   const generation = new Generation(repo, options, () => (staging ??= makeStaging(place.own ? join(repo.path, 'tmp') : place.directory)), signal, on);
   try {
     const { superblock, result } = await generation.run();
-    if (place.own) mkdirSync(place.directory, { recursive: true });
+    mkdirSync(place.directory, { recursive: true });
     const path = join(place.directory, place.name);
     // Whoever reads meanwhile finds no delta rather than parts of two.
     if (place.own) for (const name of readdirSync(place.directory).sort(superblockFirst)) rmSync(join(place.directory, name), { recursive: true });
