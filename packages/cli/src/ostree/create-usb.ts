@@ -16,6 +16,7 @@ export const command: Verb<typeof flags> = {
     { name: 'COLLECTION-ID', help: '' },
     { name: 'REF', help: '', many: true },
   ],
+  usage: 'MOUNT-PATH COLLECTION-ID REF [COLLECTION-ID REF...]',
   flags,
   examples: [{ command: 'cambium ostree create-usb --repo=./repo /media/stick com.example.Shop apps/shop', explains: 'Put an app where finders look for it' }],
   async run(context, { values, operands }) {

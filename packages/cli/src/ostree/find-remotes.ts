@@ -21,6 +21,7 @@ export const command: Verb<typeof flags> = {
     { name: 'COLLECTION-ID', help: '' },
     { name: 'REF', help: '', many: true },
   ],
+  usage: 'COLLECTION-ID REF [COLLECTION-ID REF...]',
   flags,
   examples: [{ command: 'cambium ostree find-remotes --repo=./repo com.example.Shop apps/shop', explains: 'Say which remotes and volumes have an app' }],
   async run(context, { values, operands }) {
