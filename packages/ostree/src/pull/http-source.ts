@@ -162,10 +162,10 @@ class HttpSource implements RemoteSource {
     if (since?.etag !== undefined) headers['if-none-match'] = since.etag;
     if (since?.lastModified !== undefined) headers['if-modified-since'] = since.lastModified;
     const cookie = cookieHeader(this.#cookies, url);
-    if (cookie !== undefined) headers['cookie'] = cookie;
+    if (cookie !== undefined) headers.cookie = cookie;
     const target = new URL(url);
     if (target.username !== '') {
-      headers['authorization'] = `Basic ${Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64')}`;
+      headers.authorization = `Basic ${Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64')}`;
       target.username = '';
       target.password = '';
     }

@@ -121,6 +121,11 @@ export class ObjectFetcher {
     await this.#queue.drain().catch(() => undefined);
   }
 
+  /** Removes what is left of large objects after a failure; threads must have ended. */
+  removeSpool(): void {
+    for (let index = 0; index < this.#spooled; index++) rmSync(`${this.#spool}-${index}`, { force: true });
+  }
+
   #wantMetadata(type: 'dirmeta', checksum: Checksum): void {
     if (!this.#seen.add(type, checksum) || this.#repo.hasObject(type, checksum) || this.#fromLocal(type, checksum)) return;
     this.#queue.addUrgent(async () => {

@@ -50,6 +50,9 @@ export class DeltaPuller {
     // An archive repository would unpack and pack again; a remote on this machine is copied faster.
     const useless = this.#repo.mode === 'archive' || this.#source.repo !== undefined || (subpaths?.length ?? 0) > 0;
     if (staticDeltas === 'never' || (useless && !required)) return undefined;
+    if (required && (this.#summary === undefined || !saysDeltas(this.#summary))) {
+      throw ostreeError('OSTREE_REMOTE_FILE_MISSING', 'Fetch configured to require static deltas, but no summary deltas or delta index found');
+    }
     const superblock = await this.#superblock(to, current);
     if (superblock === undefined) {
       if (required) throw ostreeError('OSTREE_REMOTE_FILE_MISSING', `Static deltas required, but none found for ${ref ?? '(none)'} to ${to}`);
@@ -122,7 +125,7 @@ export class DeltaPuller {
       return summaryDeltas({ metadata: parseMetadata(file.bytes, path) });
     }
     // Summaries of publishers that leave deltas out say nothing.
-    return metadataValue(this.#summary.metadata, SUMMARY_KEYS.deltas, 'a{sv}') === undefined ? undefined : summaryDeltas(this.#summary);
+    return saysDeltas(this.#summary) ? summaryDeltas(this.#summary) : undefined;
   }
 
   /** The newest complete commit that is here; the delta from nothing only when the ref is not here yet. */
@@ -158,4 +161,9 @@ export class DeltaPuller {
     }
     return superblock;
   }
+}
+
+/** Whether a summary lists deltas, or says that each commit has a list of its own. */
+function saysDeltas(summary: Summary): boolean {
+  return summaryHasDeltaIndexes(summary) || metadataValue(summary.metadata, SUMMARY_KEYS.deltas, 'a{sv}') !== undefined;
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Checksum, mapLimit } from '@cambium/base';
 import { verifyBindings } from '../bindings.ts';
 import { metadataValue, parseCommit, parseMetadata } from '../commit-format.ts';
-import { markPartial, partialReason } from '../commit-markers.ts';
+import { markPartial, partialReason, writeTombstone } from '../commit-markers.ts';
 import { writeFileDurably } from '../durable-file.ts';
 import { ostreeError } from '../errors.ts';
 import { KeyFile } from '../key-file.ts';
@@ -47,15 +47,18 @@ export async function pull(repo: Repo, options: PullOptions, signal?: AbortSigna
   const trust = readRemoteTrust(repo, remote.name, options.trust);
   const requested = requestedRefs(remote, options);
   const source = await openRemote(repo, remote, options, signal);
+  let fetcher: ObjectFetcher | undefined;
   try {
     const about = await readAbout(repo, source, trust, requested, options, signal);
     const wanted = await planRefs(requested, remote, source, about.summary?.summary, signal);
     const { fsync, perObjectFsync, bootId, workers } = options;
     await using transaction = await repo.transaction({ signal, fsync, perObjectFsync, bootId, workers });
+    const before = source.transferredBytes;
     const run = new Pull(source, transaction, remote, trust, about, options, signal, on);
+    fetcher = run.fetcher;
     await run.fetchAll(wanted);
     const stats = options.dryRun === true ? undefined : await publish(transaction, wanted, about.summary, requested === undefined, options, remote);
-    const { fetcher, deltas } = run;
+    const { deltas } = run;
     return {
       refs: new Map(wanted.flatMap(({ ref, checksum }) => (ref === undefined ? [] : [[ref, checksum] as const]))),
       commits: run.commits,
@@ -65,11 +68,12 @@ export async function pull(repo: Repo, options: PullOptions, signal?: AbortSigna
       contentImported: fetcher.contentImported,
       local: source.repo !== undefined,
       deltas: deltas.totals,
-      transferredBytes: source.transferredBytes,
+      transferredBytes: source.transferredBytes - before,
       elapsedMs: performance.now() - startedMs,
       stats,
     };
   } finally {
+    fetcher?.removeSpool();
     await source.close();
   }
 }
@@ -134,7 +138,7 @@ async function publish(
     else transaction.setCollectionRef(collection, ref, checksum);
   }
   const stats = await transaction.commit();
-  if (options.mirror === true && everything && summary !== undefined && repo.mode === 'archive') {
+  if (options.mirror === true && everything && summary !== undefined) {
     const sync = options.fsync ?? repo.settings.fsync;
     writeFileDurably(join(repo.path, 'summary'), summary.bytes, { sync });
     if (summary.signature !== undefined) writeFileDurably(join(repo.path, 'summary.sig'), summary.signature, { sync });
@@ -159,7 +163,7 @@ class Pull {
   readonly #options: PullOptions;
   readonly #on: (event: PullEvent) => void;
   readonly #seen = new Set<Checksum>();
-  readonly #complete: Checksum[] = [];
+  readonly #complete = new Set<Checksum>();
 
   constructor(
     source: RemoteSource,
@@ -199,7 +203,11 @@ class Pull {
     const current = ref === undefined ? undefined : this.#repo.refs.read(this.#options.mirror === true ? ref : `${this.#remote.name}:${ref}`);
     const base = current === undefined || !this.#isComplete(current) ? undefined : current;
     let commit: Commit | undefined;
-    if (this.#options.commitMetadataOnly !== true && !this.#isComplete(checksum)) {
+    if (
+      this.#options.commitMetadataOnly !== true &&
+      !this.#isComplete(checksum) &&
+      (this.#options.staticDeltas === 'required' || this.#localRepo(checksum) === undefined)
+    ) {
       const delta = await this.deltas.find(checksum, base, ref);
       if (delta !== undefined) {
         if (this.#options.dryRun === true) return;
@@ -224,11 +232,16 @@ class Pull {
       } catch (error) {
         // Where the remote's own history ends.
         if (!isMissingCommit(error, checksum)) throw error;
-        if (this.#about.tombstones)
-          await this.#source.get(`objects/${loosePath('tombstone-commit', checksum, 'archive')}`, { limitBytes: MAX_METADATA_BYTES }, this.fetcher.signal);
+        if (this.#about.tombstones) await this.#takeTombstone(checksum);
         return;
       }
     }
+  }
+
+  /** Says here too that a commit was deleted on purpose. */
+  async #takeTombstone(checksum: Checksum): Promise<void> {
+    const path = `objects/${loosePath('tombstone-commit', checksum, 'archive')}`;
+    if ((await this.#source.get(path, { limitBytes: MAX_METADATA_BYTES }, this.fetcher.signal)) !== undefined) writeTombstone(this.#repo, checksum);
   }
 
   /** Fetches one commit with all that it reaches. */
@@ -281,7 +294,7 @@ class Pull {
     }
     const { commitMetadataOnly, subpaths } = this.#options;
     if (commitMetadataOnly === true) return commit;
-    if (subpaths === undefined || subpaths.length === 0) this.#complete.push(checksum);
+    if (subpaths === undefined || subpaths.length === 0) this.#complete.add(checksum);
     if (scan) this.fetcher.wantTree(commit.root, this.#baseTree(base));
     return commit;
   }
@@ -309,7 +322,7 @@ class Pull {
   /** Whether a commit and all that it reaches is here already. */
   #isComplete(checksum: Checksum): boolean {
     return (
-      !this.#complete.includes(checksum) &&
+      !this.#complete.has(checksum) &&
       this.#repo.hasObject('commit', checksum) &&
       partialReason(this.#repo, checksum) === undefined &&
       !this.#repo.isPartial(checksum)
