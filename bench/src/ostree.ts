@@ -1,11 +1,13 @@
 /**
- * `cambium ostree` beside libostree, on one directory of 50,000 files.
+ * `cambium ostree` beside libostree, on 50,000 files of Debian packages and their next version.
  */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Comparison, compare, runOnce } from './measure.ts';
+import { startStaticServer } from '@cambium/testkit';
+import { type DebianTree, makeDebianTree } from './debian-tree.ts';
+import { type Comparison, compare, runOnce, type Step } from './measure.ts';
 import { Scratch } from './scratch.ts';
-import { writeSmallFiles } from './small-files.ts';
 
 export interface BenchContext {
   /** The built command. */
@@ -17,62 +19,161 @@ export interface BenchContext {
   runs: number;
 }
 
-const FILES = 50_000;
+/** The refs of the two versions. */
+const FIRST = 'first';
+const NEXT = 'next';
+const PEER: readonly string[] = ['ostree'];
 
 export async function benchOstree({ cambium, cache, scratch: parent, runs }: BenchContext): Promise<Comparison[]> {
-  const tree = join(cache, `small-files-${FILES}`);
-  if (!existsSync(join(tree, '.complete'))) {
-    rmSync(tree, { recursive: true, force: true });
-    writeSmallFiles(join(tree, 'root'), FILES);
-    mkdirSync(join(tree, '.complete'));
-  }
-  const root = join(tree, 'root');
-  const scratch = new Scratch(join(parent, 'ostree'));
-  const ours = [...cambium, 'ostree'];
-  const peer = ['ostree'];
-  const rows: Comparison[] = [];
-  const repo = (who: string): string => scratch.at(`repo-${who}`);
-  const fresh = (who: string, mode: string) => async (): Promise<void> => {
-    scratch.clear(`repo-${who}`);
-    await runOnce({ command: ['ostree', 'init', `--repo=${repo(who)}`, `--mode=${mode}`] });
-  };
-  const commit = (tool: readonly string[], who: string): string[] => [
-    ...tool,
-    'commit',
-    `--repo=${repo(who)}`,
-    '-b',
-    'bench',
-    '--timestamp=@1',
-    `--tree=dir=${root}`,
-  ];
+  const tree = await makeDebianTree(cache, (line) => process.stderr.write(`${line}\n`));
+  const bench = new OstreeBench(new Scratch(join(parent, 'ostree')), tree, [...cambium, 'ostree'], runs);
+  await bench.commits();
+  await bench.inputs();
+  await bench.readers();
+  await bench.local();
+  if (bench.has('pull')) await bench.http();
+  if (bench.has('static-delta')) await bench.deltas();
+  return bench.rows;
+}
 
-  for (const [mode, goal] of [
-    ['archive', '≥ 1.5×'],
-    ['bare-user', '≥ 1×'],
-  ] as const) {
-    rows.push(
-      await compare(
-        `ostree commit, 50,000 files, ${mode}`,
-        goal,
-        { prepare: fresh('ours', mode), command: commit(ours, 'ours') },
-        { prepare: fresh('peer', mode), command: commit(peer, 'peer') },
-        runs,
-      ),
-    );
+class OstreeBench {
+  readonly rows: Comparison[] = [];
+  readonly #scratch: Scratch;
+  readonly #tree: DebianTree;
+  readonly #ours: readonly string[];
+  readonly #runs: number;
+
+  constructor(scratch: Scratch, tree: DebianTree, ours: readonly string[], runs: number) {
+    this.#scratch = scratch;
+    this.#tree = tree;
+    this.#ours = ours;
+    this.#runs = runs;
   }
-  // The bare-user repositories of the last rows serve the reading commands.
-  const out = (who: string): string => scratch.at(`out-${who}`);
-  for (const [name, flags] of [
-    ['hard links', ['-U', '-H']],
-    ['copies', ['-U', '-C']],
-  ] as const) {
-    const checkout = (tool: readonly string[], who: string) => ({
-      prepare: () => scratch.clear(`out-${who}`),
-      command: [...tool, 'checkout', `--repo=${repo('peer')}`, ...flags, 'bench', out(who)],
-    });
-    rows.push(await compare(`ostree checkout, ${name}`, '≥ 1×', checkout(ours, 'ours'), checkout(peer, 'peer'), runs));
+
+  /** Returns whether Cambium has a verb yet. */
+  has(verb: string): boolean {
+    const [program, ...args] = this.#ours;
+    return spawnSync(program as string, [...args, verb, '--help'], { stdio: 'ignore' }).status === 0;
   }
-  const fsck = (tool: readonly string[]) => ({ command: [...tool, 'fsck', '-q', `--repo=${repo('peer')}`] });
-  rows.push(await compare('ostree fsck', '≥ 1.5×', fsck(ours), fsck(peer), runs));
-  return rows;
+
+  async commits(): Promise<void> {
+    for (const [mode, goal] of [
+      ['archive', '≥ 1.8×'],
+      ['bare-user', '≥ 1.2×'],
+    ] as const) {
+      await this.#row(`commit of ${this.#tree.files} files, ${mode}`, goal, (tool, who) => ({
+        prepare: () => this.#fresh(`${mode}-${who}`, mode),
+        command: [...tool, 'commit', ...this.#repo(`${mode}-${who}`), '-b', FIRST, '--timestamp=@1', `--tree=dir=${this.#tree.root}`],
+      }));
+    }
+    await this.#row('commit --tree=tar, archive', '≥ 1.8×', (tool, who) => ({
+      prepare: () => this.#fresh(`tar-${who}`, 'archive'),
+      command: [...tool, 'commit', ...this.#repo(`tar-${who}`), '-b', FIRST, '--timestamp=@1', `--tree=tar=${this.#tree.tar}`],
+    }));
+  }
+
+  /** Adds the next version to libostree's archive of the first: what all others read. */
+  async inputs(): Promise<void> {
+    const repo = this.#repo('archive-peer');
+    await run([...PEER, 'commit', ...repo, '-b', NEXT, `--parent=${this.#commit(FIRST)}`, '--timestamp=@2', `--tree=dir=${this.#tree.next}`]);
+    await run([...PEER, 'summary', ...repo, '--update']);
+  }
+
+  async readers(): Promise<void> {
+    for (const [name, flag] of [
+      ['hard links', '-H'],
+      ['copies', '-C'],
+    ] as const) {
+      await this.#row(`checkout, ${name}`, '≥ 1.2×', (tool, who) => ({
+        prepare: () => this.#scratch.clear(`out-${who}`),
+        command: [...tool, 'checkout', ...this.#repo('bare-user-peer'), '-U', flag, FIRST, this.#scratch.at(`out-${who}`)],
+      }));
+    }
+    for (const mode of ['bare-user', 'archive']) {
+      await this.#row(`fsck, ${mode}`, '≥ 1.8×', (tool) => ({ command: [...tool, 'fsck', '-q', ...this.#repo(`${mode}-peer`)] }));
+    }
+  }
+
+  async local(): Promise<void> {
+    await this.#row('pull-local, archive to bare-user', '≥ 1.5×', (tool, who) => ({
+      prepare: () => this.#fresh(`local-${who}`, 'bare-user'),
+      command: [...tool, 'pull-local', ...this.#repo(`local-${who}`), this.#scratch.at('archive-peer'), FIRST],
+    }));
+    await this.#row('prune, one of two commits', '≥ 1.2×', (tool, who) => ({
+      prepare: async () => {
+        await this.#copyOf('archive-peer', `prune-${who}`);
+        await run([...PEER, 'refs', ...this.#repo(`prune-${who}`), '--delete', NEXT]);
+      },
+      command: [...tool, 'prune', ...this.#repo(`prune-${who}`), '--refs-only'],
+    }));
+  }
+
+  async http(): Promise<void> {
+    const server = await startStaticServer({ directory: this.#scratch.at('archive-peer') });
+    try {
+      const client = async (name: string): Promise<void> => {
+        await this.#fresh(name, 'bare-user');
+        await run([...PEER, 'remote', ...this.#repo(name), 'add', '--no-gpg-verify', 'origin', server.url]);
+      };
+      const pull = (tool: readonly string[], name: string, ref: string): string[] => [
+        ...tool,
+        'pull',
+        ...this.#repo(name),
+        '--disable-static-deltas',
+        'origin',
+        ref,
+      ];
+      await this.#row('pull over HTTP, cold', '≥ 1.3×', (tool, who) => ({ prepare: () => client(`cold-${who}`), command: pull(tool, `cold-${who}`, FIRST) }));
+      await this.#row('pull over HTTP, update', '≥ 1.3×', (tool, who) => ({
+        prepare: async () => {
+          await client(`update-${who}`);
+          await run(pull(PEER, `update-${who}`, FIRST));
+        },
+        command: pull(tool, `update-${who}`, NEXT),
+      }));
+    } finally {
+      await server.stop();
+    }
+  }
+
+  async deltas(): Promise<void> {
+    const generate = ['--inline', `--from=${FIRST}`, `--to=${NEXT}`];
+    await this.#row('static-delta generate', '≥ 1.8×', (tool, who) => ({
+      prepare: () => this.#scratch.clear(`delta-${who}`),
+      command: [...tool, 'static-delta', 'generate', ...this.#repo('archive-peer'), ...generate, `--filename=${this.#scratch.at(`delta-${who}`)}`],
+    }));
+    await this.#row('static-delta apply-offline', '≥ 1.2×', (tool, who) => ({
+      prepare: async () => {
+        await this.#fresh(`apply-${who}`, 'bare-user');
+        await run([...PEER, 'pull-local', ...this.#repo(`apply-${who}`), this.#scratch.at('archive-peer'), FIRST]);
+      },
+      command: [...tool, 'static-delta', 'apply-offline', ...this.#repo(`apply-${who}`), this.#scratch.at('delta-peer')],
+    }));
+  }
+
+  async #row(name: string, goal: string, step: (tool: readonly string[], who: 'ours' | 'peer') => Step): Promise<void> {
+    this.rows.push(await compare(`ostree ${name}`, goal, step(this.#ours, 'ours'), step(PEER, 'peer'), this.#runs));
+  }
+
+  #repo(name: string): string[] {
+    return [`--repo=${this.#scratch.at(name)}`];
+  }
+
+  #commit(ref: string): string {
+    return readFileSync(join(this.#scratch.at('archive-peer'), 'refs', 'heads', ref), 'utf8').trim();
+  }
+
+  async #fresh(name: string, mode: string): Promise<void> {
+    this.#scratch.clear(name);
+    await run([...PEER, 'init', ...this.#repo(name), `--mode=${mode}`]);
+  }
+
+  async #copyOf(name: string, copy: string): Promise<void> {
+    this.#scratch.clear(copy);
+    await run(['cp', '--archive', this.#scratch.at(name), this.#scratch.at(copy)]);
+  }
+}
+
+async function run(command: readonly string[]): Promise<void> {
+  await runOnce({ command });
 }
