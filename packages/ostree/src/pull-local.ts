@@ -11,6 +11,7 @@ import { ostreeError } from './errors.ts';
 import { LocalObjects } from './local-objects.ts';
 import { parseDirTree } from './object-format.ts';
 import { ObjectSet } from './object-set.ts';
+import { applyLocalDeltas } from './pull-local-deltas.ts';
 import { isRefName } from './refs.ts';
 import type { Repo } from './repo.ts';
 import { type SignatureKeys, verifyCommitSignature } from './sign.ts';
@@ -33,6 +34,8 @@ export interface PullLocalOptions {
   /** Each commit must have a valid signature by one of these keys. */
   gpgVerify?: SignatureKeys;
   disableVerifyBindings?: boolean;
+  /** Make the commits from static deltas of the source, or not at all. */
+  requireStaticDeltas?: boolean;
   /** Threads that write content. */
   workers?: number;
   /** These as for a transaction. */
@@ -66,7 +69,9 @@ export async function pullLocal(
   const { workers, fsync, perObjectFsync, bootId } = options;
   const wanted = wantedCommits(source, options.refs);
   const collection = options.remote === undefined ? source.settings.collectionId : repo.config.string(`remote "${options.remote}"`, 'collection-id');
-  await using transaction = await repo.transaction({ signal, workers, fsync, perObjectFsync, bootId });
+  const writing = { workers, fsync, perObjectFsync, bootId };
+  if (options.requireStaticDeltas === true) await applyLocalDeltas(repo, source, wanted, writing, signal);
+  await using transaction = await repo.transaction({ ...writing, signal });
   const pull = new LocalPull(source, transaction, options, signal, on);
   for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
   await pull.settle();

@@ -1,11 +1,22 @@
 import { resolve } from 'node:path';
-import { isKnownError } from '@cambium/base';
-import { formatSize, type PullLocalEvent, type PullLocalOptions, pullLocal, Repo } from '@cambium/ostree';
+import { isChecksum, isKnownError } from '@cambium/base';
+import {
+  formatSize,
+  type PullLocalEvent,
+  type PullLocalOptions,
+  parseSummary,
+  pullLocal,
+  Repo,
+  readRemoteTrust,
+  readSummaryFile,
+  verifySummaryBytes,
+} from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
 import type { ProgressStatus } from '../progress.ts';
+import { remoteTrustOptions } from './remote-network.ts';
 import { verificationKeys } from './signing.ts';
-import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   'commit-metadata-only': { kind: 'flag', help: 'Fetch only the commit metadata' },
@@ -33,16 +44,19 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     const [source, ...refs] = operands;
     if (source === undefined) throw new UsageError('DESTINATION must be specified');
-    if (values['require-static-deltas']) throw featureMissing('--require-static-deltas');
-    if (values['gpg-verify-summary']) throw featureMissing('--gpg-verify-summary');
-    if (values['gpg-verify'] && values.remote === undefined) throw new OstreeFailure('Must specify remote name to enable gpg verification');
+    if ((values['gpg-verify'] || values['gpg-verify-summary']) && values.remote === undefined)
+      throw new OstreeFailure('Must specify remote name to enable gpg verification');
     const from = await openSource(source);
     const bootId = lookUp(context.environment, ['OSTREE_BOOTID']);
     const keys = values['gpg-verify'] ? verificationKeys(repo, { homeDirectory: undefined, remote: values.remote }, context.environment) : undefined;
     const result = await pullLocal(
       repo,
       from,
-      { ...pullOptions(values, refs), ...(bootId === undefined ? {} : { bootId }), ...(keys === undefined ? {} : { gpgVerify: keys }) },
+      {
+        ...pullOptions(values, values['gpg-verify-summary'] ? await refsOfSummary(context, repo, from, values.remote as string, refs) : refs),
+        ...(bootId === undefined ? {} : { bootId }),
+        ...(keys === undefined ? {} : { gpgVerify: keys }),
+      },
       context.signal,
       draw(context),
     );
@@ -52,6 +66,26 @@ export const command: Verb<typeof flags> = {
     return undefined;
   },
 };
+
+/** Returns the refs that were asked for, or all, as a summary that the remote's keys signed has them. */
+async function refsOfSummary(context: VerbContext, repo: Repo, source: Repo, remote: string, refs: readonly string[]): Promise<string[]> {
+  const trust = readRemoteTrust(repo, remote, remoteTrustOptions(context));
+  const bytes = readSummaryFile(source);
+  const missing = (what: string): Error =>
+    new OstreeFailure(`GPG verification enabled, but no ${what} found (use gpg-verify-summary=false in remote config to disable)`);
+  if (bytes === undefined) throw missing('summary');
+  const signature = readSummaryFile(source, 'summary.sig');
+  if (signature === undefined) throw missing('summary.sig');
+  await verifySummaryBytes({ ...trust, gpg: { ...trust.gpg, summary: true } }, bytes, signature, context.signal);
+  const signed = new Map(parseSummary(bytes).refs.map((row) => [row.ref, row.checksum]));
+  return (refs.length === 0 ? [...signed.keys()] : refs).map((ref) => {
+    // A commit that is named by its checksum needs nobody's word.
+    if (isChecksum(ref) || ref.includes('@')) return ref;
+    const checksum = signed.get(ref);
+    if (checksum === undefined) throw new OstreeFailure(`No such branch '${ref}' in repository summary`);
+    return `${ref}@${checksum}`;
+  });
+}
 
 async function openSource(path: string): Promise<Repo> {
   try {
@@ -68,6 +102,7 @@ function pullOptions(values: Values<typeof flags>, refs: readonly string[]): Pul
     untrusted: values.untrusted,
     bareUserOnlyFiles: values['bareuseronly-files'],
     disableVerifyBindings: values['disable-verify-bindings'],
+    requireStaticDeltas: values['require-static-deltas'],
     ...(values['disable-fsync'] ? { fsync: false } : {}),
     ...(values['per-object-fsync'] ? { perObjectFsync: true } : {}),
     ...(refs.length === 0 ? {} : { refs }),
