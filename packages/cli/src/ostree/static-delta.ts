@@ -124,9 +124,10 @@ const SUBCOMMANDS: Readonly<Record<string, Act>> = {
     if (name === undefined) throw new UsageError('DELTA must be specified');
     const isFile = statSync(name, { throwIfNoEntry: false }) !== undefined;
     const delta = isFile ? openDelta(name) : openRepoDelta(repo, parseDeltaName(name));
-    const valid = verifyDelta(delta.superblock, trustOf(context, values, keys)).some((report) => report.valid);
-    context.ui.result(valid ? 'Verification OK' : 'Verification fails');
-    return valid ? undefined : 1;
+    const failure = signatureFailure(delta, trustOf(context, values, keys));
+    context.ui.result(failure === undefined ? 'Verification OK' : 'Verification fails');
+    if (failure !== undefined) throw failure;
+    return undefined;
   },
 };
 
@@ -217,7 +218,12 @@ function requireSignature(context: VerbContext, repo: Repo, delta: OpenedDelta, 
   const named = keys.length > 0 || values['keys-file'] !== undefined || values['keys-dir'] !== undefined;
   if (!named && repo.config.boolean('core', 'sign-verify-deltas') !== true) return;
   if (!named) throw new OstreeFailure('Key is mandatory to check delta signature');
-  const reports = verifyDelta(delta.superblock, trustOf(context, values, keys));
-  if (reports.some((report) => report.valid)) return;
-  throw new OstreeFailure(reports.length === 0 ? 'Delta is not signed' : `signature: incorrect signatures found: ${reports.length}`);
+  const failure = signatureFailure(delta, trustOf(context, values, keys));
+  if (failure !== undefined) throw failure;
+}
+
+function signatureFailure({ superblock }: OpenedDelta, trust: EngineTrust): Error | undefined {
+  const reports = verifyDelta(superblock, trust);
+  if (reports.some((report) => report.valid)) return undefined;
+  return new OstreeFailure(reports.length === 0 ? 'no signatures in static-delta' : `signature: ${trust.type}: incorrect signatures found: ${reports.length}`);
 }

@@ -183,7 +183,8 @@ class Generation {
       await this.#emit(file, content.byteLength, (part) => part.addContent(file, file.header, content));
     }
     for (const link of symlinks) await this.#emit(link, link.header.target.length, (part) => part.addContent(link, link.header, new Uint8Array(0)));
-    if (this.#part.objectCount > 0) this.#finishPart();
+    // A delta of nothing but the commit has an empty part, as libostree's.
+    if (this.#part.objectCount > 0 || this.#partCount === 0) this.#finishPart();
     await Promise.all(this.#compressing);
     return this.#finish(fallbacks);
   }
