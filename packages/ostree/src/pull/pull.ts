@@ -134,8 +134,12 @@ async function publish(
   for (const { ref, collection, checksum } of wanted) {
     if (ref === undefined) continue;
     if (options.mirror !== true) transaction.setRef(`${remote.name}:${ref}`, checksum);
-    else if (collection === undefined || collection === repo.settings.collectionId) transaction.setRef(ref, checksum);
-    else transaction.setCollectionRef(collection, ref, checksum);
+    else {
+      // A mirror keeps refs of a collection under its name, whatever the remote is called.
+      const at = collection ?? remote.collectionId;
+      if (at === undefined || at === repo.settings.collectionId) transaction.setRef(ref, checksum);
+      else transaction.setCollectionRef(at, ref, checksum);
+    }
   }
   const stats = await transaction.commit();
   if (options.mirror === true && everything && summary !== undefined) {
