@@ -38,6 +38,11 @@ export const COMMAND_TREE: Group = {
         { name: 'prune', summary: 'Search for unreachable objects', load: async () => (await import('./ostree/prune.ts')).command },
         { name: 'pull', summary: 'Download data from remote repository', load: async () => (await import('./ostree/pull.ts')).command },
         { name: 'pull-local', summary: 'Copy data from SRC_REPO', load: async () => (await import('./ostree/pull-local.ts')).command },
+        {
+          name: 'push',
+          summary: 'Publish commits, deltas and the summary to a directory or over SSH',
+          load: async () => (await import('./ostree/push.ts')).command,
+        },
         { name: 'refs', summary: 'List refs', load: async () => (await import('./ostree/refs.ts')).command },
         // Hidden until pull is here: add, delete, list and show-url work, the rest of libostree's subcommands and their own help are missing.
         {

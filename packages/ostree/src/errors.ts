@@ -22,6 +22,7 @@ export type OstreeErrorCode =
   | 'OSTREE_PATH_NOT_DIRECTORY'
   | 'OSTREE_PATH_NOT_FOUND'
   | 'OSTREE_PATH_UNMATCHED'
+  | 'OSTREE_PUSH_FAILED'
   | 'OSTREE_REF_AMBIGUOUS'
   | 'OSTREE_REF_CONFLICT'
   | 'OSTREE_REF_INVALID'
@@ -74,6 +75,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_PATH_NOT_DIRECTORY: { kind: 'input', meaning: 'A path inside a commit goes through something that is not a directory.' },
   OSTREE_PATH_NOT_FOUND: { kind: 'not-found', meaning: 'Nothing stands at a path inside a commit, or at a path named for the operation.' },
   OSTREE_PATH_UNMATCHED: { kind: 'usage', meaning: 'A path in a statoverride or skip list fits no file of the tree.' },
+  OSTREE_PUSH_FAILED: { kind: 'network', meaning: 'The place that a push writes to cannot be read or written.' },
   OSTREE_REF_AMBIGUOUS: { kind: 'usage', meaning: 'An abbreviated checksum fits more than one commit.' },
   OSTREE_REF_CONFLICT: { kind: 'exists', meaning: 'A ref cannot be written because another one is its directory, or stands below it.' },
   OSTREE_REF_INVALID: { kind: 'usage', meaning: 'A text is not a ref, refspec or revision.' },

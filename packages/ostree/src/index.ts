@@ -53,6 +53,9 @@ export type { DeltaTotals, PullEvent, PullOptions, PullResult } from './pull/pul
 export { fetchRemoteSummary, type RemoteSummary } from './pull/remote-summary.ts';
 export { type PullLocalEvent, type PullLocalOptions, type PullLocalResult, pullLocal } from './pull-local.ts';
 export { type PullSize, pullSize, type TargetMode } from './pull-size.ts';
+export { type PushEvent, type PushResult, push } from './push.ts';
+export { sftpTarget } from './push-sftp.ts';
+export { directoryTarget, type PushTarget } from './push-target.ts';
 export * from './refs.ts';
 export { type RemoteConfig, readRemote } from './remote-config.ts';
 export { type RepairEvent, type RepairResult, repair } from './repair.ts';
