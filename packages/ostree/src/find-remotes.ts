@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Checksum, errnoOf, isKnownError } from '@cambium/base';
+import { type Checksum, compareUtf8, errnoOf, isKnownError } from '@cambium/base';
 import { u64Swap } from '@cambium/gvariant';
 import { type CollectionRef, checkCollectionRef, formatCollectionRef } from './collection-refs.ts';
 import { metadataValue } from './commit-format.ts';
@@ -183,8 +183,10 @@ function bigEndian(metadata: Summary['metadata'], key: string): bigint | undefin
   return value === undefined ? undefined : u64Swap(value);
 }
 
+/** Of equal places the one with the older summary first, as in libostree: what is outdated has gone from the lists already. */
 function better(a: FoundRemote, b: FoundRemote): number {
   const [one, other] = [a, b].map(({ lastModified }) => lastModified ?? 0n) as [bigint, bigint];
   if (a.priority !== b.priority) return a.priority - b.priority;
-  return one === other ? b.refs.length - a.refs.length : one > other ? -1 : 1;
+  if (one !== other && one !== 0n && other !== 0n) return one < other ? -1 : 1;
+  return b.refs.length - a.refs.length || compareUtf8(a.remote, b.remote);
 }

@@ -2,11 +2,13 @@
  * Making a repository's `summary`. Source: libostree `ostree_repo_regenerate_summary` and `ostree summary --update` behaviour;
  * `docs/formats/ostree-repo.md`.
  */
+
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, compareUtf8, errnoOf } from '@cambium/base';
 import { u64Swap, Variant } from '@cambium/gvariant';
 import { readBounded } from './bounded-file.ts';
+import { listCollectionRefs } from './collection-refs.ts';
 import { encodeMetadata, metadataValue, parseCommit } from './commit-format.ts';
 import { reindexDeltas } from './delta/delta-index.ts';
 import { listDeltas } from './delta-path.ts';
@@ -134,7 +136,7 @@ function summaryRef(repo: Repo, ref: string, checksum: Checksum): SummaryRef {
 function summaryMetadata(repo: Repo, additional: Metadata, lastModified: bigint): Metadata {
   const { config, settings } = repo;
   const collections = new Map<string, SummaryRef[]>();
-  for (const { collection, ref, checksum } of repo.refs.collectionRefs()) {
+  for (const { collection, ref, checksum } of listCollectionRefs(repo)) {
     if (collection === settings.collectionId) continue;
     const refs = collections.get(collection) ?? [];
     refs.push(summaryRef(repo, ref, checksum));
