@@ -10,6 +10,8 @@ import { encodeFileHeader } from './object-format.ts';
 import type { FileHeader } from './types.ts';
 
 const BUFFER_BYTES: number = 1024 * 1024;
+/** How long objects from a network gather before a thread that has nothing to do gets them. */
+const GATHER_MS = 10;
 /** The largest archived object that goes through a shared buffer. */
 export const MAX_FILEZ_RECORD: number = BUFFER_BYTES - 64;
 
@@ -237,10 +239,13 @@ export class BatchingWriter implements ContentWriter {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const send = (): void => {
       this.#scheduled = false;
       if (this.#batch !== undefined && this.#workers.idlestLane().busy === 0) this.#send();
-    });
+    };
+    // Objects from a network come one in each turn: a message for each would cost more than the object.
+    if (this.#batch?.kind === 'batch') setImmediate(send);
+    else setTimeout(send, GATHER_MS);
   }
 
   #send(): void {
