@@ -1,12 +1,12 @@
 /** Signatures: ours by the real `ostree`, its by us. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Checksum } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
-import { defer, firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
+import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
+import { makeHome } from './gpg-home.test.ts';
 import { pullLocal } from './pull-local.ts';
 import { makeRepo, ostree, tryOstree } from './real-ostree.test.ts';
 import { Repo } from './repo.ts';
@@ -28,22 +28,6 @@ import { formatSignatures } from './signature-text.ts';
 process.env.TZ = 'UTC';
 
 const skip = firstReason(needsPeer('ostree', 'gpg', 'cp'), needsRoot());
-
-type Gpg = (...args: string[]) => Buffer;
-
-function makeHome(t: Parameters<typeof scratch>[0], directory: string): { home: string; gpg: Gpg; id: (user: string) => string } {
-  const home = join(directory, 'gpg');
-  mkdirSync(home, { mode: 0o700 });
-  const gpg: Gpg = (...args) =>
-    execFileSync('gpg', ['--homedir', home, '--batch', '--quiet', '--pinentry-mode', 'loopback', '--passphrase', '', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-  defer(t, () => execFileSync('gpgconf', ['--homedir', home, '--kill', 'all'], { stdio: 'ignore' }));
-  gpg('--quick-generate-key', 'Good <good@example.com>', 'ed25519', 'sign', 'never');
-  gpg('--quick-generate-key', 'Other <other@example.com>', 'ed25519', 'sign', '1y');
-  const id = (user: string): string => /^fpr:+([0-9A-F]+):/m.exec(gpg('--list-keys', '--with-colons', user).toString())?.[1] as string;
-  return { home, gpg, id };
-}
 
 test('signatures made here are good there, and the reverse', { skip }, async (t) => {
   const directory = scratch(t);

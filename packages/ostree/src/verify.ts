@@ -199,6 +199,8 @@ async function requireGpg(
   // As libostree: what is known of each, without the count.
   const text = formatSignatures(signatures, Date.now() / 1000)
     .replace(/^Found .*:\n\n/, '')
+    .replace(/^ +/gm, '')
+    .replace(/\n+/g, '\n')
     .trim();
   throw refusal(reports, subject, `${subject.prefix}${text}`, `cambium ostree remote gpg-import ${trust.remote} --keyring=FILE`);
 }
