@@ -3,8 +3,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Repo } from '@cambium/ostree';
 import type { Values } from '../command.ts';
+import { gpgImport, importKeys, listKeys, readKeyring, signVerifySettings } from './remote-keys.ts';
+import { printRemoteRefs, printRemoteSummary } from './remote-network.ts';
 import { writeConfig } from './repo-config.ts';
-import { featureMissing, OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   set: { kind: 'texts', value: 'KEY=VALUE', help: 'Set config option KEY=VALUE for remote' },
@@ -22,6 +24,10 @@ const flags = {
     value: 'COLLECTION-ID',
     help: 'Globally unique ID for this repository as an collection of refs for redistribution to other repositories',
   },
+  keyring: { kind: 'texts', short: 'k', value: 'FILE', completes: 'file', help: 'Import keys from a keyring file (repeatable)' },
+  stdin: { kind: 'flag', help: 'Import keys from standard input' },
+  'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' },
+  raw: { kind: 'flag', help: 'Show raw variant data' },
   'show-urls': { kind: 'flag', short: 'u', help: 'Show remote URLs in list' },
 } as const;
 
@@ -33,7 +39,7 @@ export const command: Verb<typeof flags> = {
     { name: 'COMMAND', help: '' },
     { name: 'ARGUMENT', help: '', optional: true, many: true },
   ],
-  usage: '(add NAME URL [BRANCH...]|delete NAME|list|show-url NAME)',
+  usage: '(add NAME URL [BRANCH...]|delete NAME|list|show-url NAME|refs NAME|summary NAME|gpg-import NAME [KEY-ID...]|gpg-list-keys [NAME])',
   flags,
   examples: [{ command: 'cambium ostree remote --repo=./repo add origin https://example.com/repo main', explains: 'Name a repository to pull from' }],
   async run(context, { values, operands }) {
@@ -41,31 +47,32 @@ export const command: Verb<typeof flags> = {
     if (subcommand === undefined) throw new UsageError('No "remote" subcommand specified');
     const act = SUBCOMMANDS[subcommand];
     if (act === undefined) throw new UsageError(`Unknown "remote" subcommand '${subcommand}'`);
-    act(context, await context.openRepo(), values, args);
+    await act(context, await context.openRepo(), values, args);
     return undefined;
   },
 };
 
-type Act = (context: VerbContext, repo: Repo, values: RemoteFlags, args: readonly string[]) => void;
+type Act = (context: VerbContext, repo: Repo, values: RemoteFlags, args: readonly string[]) => void | Promise<void>;
 
 const GROUP = /^remote "(.*)"$/;
 const groupOf = (name: string): string => `remote "${name}"`;
 
 const SUBCOMMANDS: Readonly<Record<string, Act>> = {
-  add: (_context, repo, values, [name, url, ...branches]) => {
+  add: async (context, repo, values, [name, url, ...branches]) => {
     if (name === undefined || (url === undefined && values['custom-backend'] === undefined)) throw new UsageError('NAME and URL must be specified');
-    if (values['gpg-import'] !== undefined) throw featureMissing('--gpg-import');
-    if (values['sign-verify'].length > 0) throw featureMissing('--sign-verify');
     if (values['if-not-exists'] && values.force) throw new UsageError('Can only specify one of --if-not-exists and --force');
     if (!/^\w[-.\w]*$/.test(name)) throw new OstreeFailure(`Invalid remote name ${name}`);
     const group = groupOf(name);
+    const signVerify = signVerifySettings(context, values['sign-verify'], values['no-sign-verify']);
+    const keys = values['gpg-import'] === undefined ? [] : [readKeyring(values['gpg-import'])];
     if (repo.config.has(group)) {
       if (values['if-not-exists']) return;
       if (!values.force) throw new OstreeFailure(`Remote configuration for "${name}" already exists: (in config)`);
       repo.config.removeGroup(group);
     }
-    for (const [key, value] of remoteSettings(values, url, branches)) repo.config.set(group, key, value);
+    for (const [key, value] of remoteSettings(values, url, branches, signVerify)) repo.config.set(group, key, value);
     writeConfig(repo);
+    if (keys.length > 0) await importKeys(context, repo, name, keys);
   },
   delete: (_context, repo, values, [name]) => {
     if (name === undefined) throw new UsageError('NAME must be specified');
@@ -81,6 +88,11 @@ const SUBCOMMANDS: Readonly<Record<string, Act>> = {
     const width = Math.max(0, ...names.map((name) => name.length));
     for (const name of names) ui.result(values['show-urls'] ? `${name.padEnd(width)}  ${requireUrl(repo, name)}` : name);
   },
+  refs: (context, repo, values, [name]) => printRemoteRefs(context, repo, values, name),
+  summary: (context, repo, values, [name]) => printRemoteSummary(context, repo, values, name),
+  'gpg-import': gpgImport,
+  'gpg-list-keys': (context, repo, _values, [name]) => listKeys(context, repo, name),
+  'list-gpg-keys': (context, repo, _values, [name]) => listKeys(context, repo, name),
   'show-url': ({ ui }, repo, _values, [name]) => {
     if (name === undefined) throw new UsageError('NAME must be specified');
     if (!chain(repo).some(({ config }) => config.has(groupOf(name)))) throw new OstreeFailure(`Remote "${name}" not found`);
@@ -108,7 +120,12 @@ function urlOf(repo: Repo, name: string): string | undefined {
 }
 
 /** Returns the keys of a remote in libostree's order. */
-function remoteSettings(values: RemoteFlags, url: string | undefined, branches: readonly string[]): [string, string][] {
+function remoteSettings(
+  values: RemoteFlags,
+  url: string | undefined,
+  branches: readonly string[],
+  signVerify: readonly [string, string][],
+): [string, string][] {
   const settings: [string, string][] = [];
   const add = (key: string, value: string | undefined): void => {
     if (value !== undefined) settings.push([key, value]);
@@ -126,6 +143,7 @@ function remoteSettings(values: RemoteFlags, url: string | undefined, branches: 
   // Without signatures of one kind libostree wants none of the other.
   if (values['no-gpg-verify'] || values['no-sign-verify']) add('gpg-verify', 'false');
   if (values['no-sign-verify']) add('sign-verify', 'false');
+  settings.push(...signVerify);
   add('collection-id', values['collection-id']);
   return settings;
 }
