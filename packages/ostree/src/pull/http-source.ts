@@ -94,7 +94,7 @@ class HttpSource implements RemoteSource {
   /** Finds out where a place is: a URL, or the mirrors of a list. */
   async resolve(place: Place, text: string, signal?: AbortSignal): Promise<void> {
     const isList = text.startsWith(MIRRORLIST);
-    const base = baseUrl(isList ? text.slice(MIRRORLIST.length) : text);
+    const base = isList ? webUrl(text.slice(MIRRORLIST.length)) : baseUrl(text);
     if (place === 'metadata') this.where = displayUrl(base);
     this.#bases[place] = isList ? await this.#mirrors(base, signal) : [base];
   }
@@ -217,14 +217,18 @@ class HttpSource implements RemoteSource {
 
 /** Returns the URL of a directory, so that paths go below it. */
 function baseUrl(text: string): URL {
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
-    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${URL.canParse(text) ? displayUrl(new URL(text)) : text}" of a remote`, {
-      hint: 'Write one that begins with http://, https:// or file://',
-    });
-  }
-  const url = new URL(text);
+  const url = webUrl(text);
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
+}
+
+/** @throws OSTREE_REMOTE_UNUSABLE */
+function webUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url !== undefined && /^https?:$/.test(url.protocol)) return url;
+  throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${url === undefined ? text : displayUrl(url)}" of a remote`, {
+    hint: 'Write one that begins with http://, https:// or file://',
+  });
 }
 
 function headerOf(response: HttpResponse, name: string): string | undefined {

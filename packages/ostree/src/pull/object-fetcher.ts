@@ -97,7 +97,7 @@ export class ObjectFetcher {
   async fetchMetadata(type: MetadataType, checksum: Checksum, limitBytes: number = MAX_METADATA_BYTES): Promise<Uint8Array> {
     const path = `objects/${loosePath(type, checksum, 'archive')}`;
     this.metadataFetched++;
-    const file = await this.#source.get(path, { limitBytes, place: type === 'commit' ? 'metadata' : 'content' }, this.#signal);
+    const file = await this.#source.get(path, { limitBytes, place: 'content' }, this.#signal);
     if (file === undefined || file === 'unchanged') throw missingFile(path);
     const actual = checksumOf(file.bytes);
     if (actual !== checksum) {
