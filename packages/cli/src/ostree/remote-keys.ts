@@ -1,6 +1,6 @@
 /** Keys of remotes: the keyring in the repository, and what a remote's config says of signatures. */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isKnownError } from '@cambium/base';
 import { formatLocalTime, globalKeyrings, type Repo, readRemote, remoteKeyrings, writeFileDurably } from '@cambium/ostree';
 import { importOpenPgpKeys, listOpenPgpKeys, type OpenPgpSubkey, type OpenPgpUserId } from '@cambium/trust';
@@ -69,7 +69,7 @@ export function readKeyring(path: string): Uint8Array {
   try {
     return readFileSync(path);
   } catch (cause) {
-    throw new OstreeFailure(`Error opening file ${path}: No such file or directory`, { cause });
+    throw new OstreeFailure(`Error opening file ${resolve(path)}: No such file or directory`, { cause });
   }
 }
 
