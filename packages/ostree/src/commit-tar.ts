@@ -107,6 +107,7 @@ class TarImporter {
   readonly #files = new Map<string, Promise<Checksum>>();
   readonly #hardLinks = new Map<string, string>();
   readonly #noParents: string[] = [];
+  #gathered: Uint8Array | undefined;
   #current: { header: FileHeader; path: string; buffer: Uint8Array; filled: number; stream: ContentStream | undefined } | undefined;
 
   constructor(transaction: Transaction, tree: MutableTree, modifiers: CommitModifiers, matched: MatchedPaths, options: CommitTarOptions) {
@@ -209,8 +210,9 @@ class TarImporter {
     // Missing parents show now, and not when a gigabyte of content has been stored.
     this.#parentFor(path, plain);
     const stream = sizeBytes > GATHER_BYTES ? this.#transaction.content().begin(header, sizeBytes) : undefined;
-    const buffer = stream === undefined && sizeBytes > 0 ? new Uint8Array(sizeBytes) : NOTHING;
-    this.#current = { path, header, stream, buffer, filled: 0 };
+    // One after the other is gathered in the same memory: the writer copies it.
+    if (sizeBytes > 0) this.#gathered ??= new Uint8Array(GATHER_BYTES);
+    this.#current = { path, header, stream, buffer: this.#gathered ?? NOTHING, filled: 0 };
   }
 
   #put(path: string, checksum: Promise<Checksum>): void {

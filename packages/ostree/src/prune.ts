@@ -1,7 +1,7 @@
 /** Removing what nothing needs. Semantics: `ostree prune`, libostree 2022.7. */
-import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Checksum, isChecksum, isKnownError, systemError } from '@cambium/base';
+import { type Checksum, errnoOf, isChecksum, isKnownError, systemError } from '@cambium/base';
 import { clearPartial, enableTombstones, writeTombstone } from './commit-markers.ts';
 import { listDeltaIndexes, listDeltas } from './delta-path.ts';
 import { ostreeError } from './errors.ts';
@@ -69,16 +69,25 @@ export async function prune(repo: Repo, options: PruneOptions = {}, signal?: Abo
       for (const object of plan.doomed) {
         if (object.type !== type) continue;
         if (type === 'commit') removeCommit(repo, object.checksum);
-        else rmSync(repo.objectPath(type, object.checksum), { force: true });
+        else unlinkIfThere(repo.objectPath(type, object.checksum));
       }
     }
     for (const path of plan.links) rmSync(path, { force: true });
-    plan.result.prunedDeltas = cleanUp(repo);
+    plan.result.prunedDeltas = cleanUp(repo, plan.detached);
     return plan.result;
   } catch (error) {
     throw systemError(error, `Cannot prune repository "${repo.path}"`) ?? error;
   } finally {
     lock.release();
+  }
+}
+
+/** One system call, where `rmSync` takes three. */
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
   }
 }
 
@@ -185,11 +194,22 @@ function count(repo: Repo, options: PruneOptions, prunedDeltas: number): PruneRe
   return { totalObjects, prunedObjects: 0, freedBytes: 0, prunedDeltas };
 }
 
-function planDeletion(repo: Repo, reached: ObjectSet, options: PruneOptions): { result: PruneResult; doomed: ObjectSet; links: string[] } {
+interface Plan {
+  result: PruneResult;
+  doomed: ObjectSet;
+  /** Paths of payload links that go. */
+  links: string[];
+  /** Commits that have detached metadata. */
+  detached: Checksum[];
+}
+
+function planDeletion(repo: Repo, reached: ObjectSet, options: PruneOptions): Plan {
   const result: PruneResult = { totalObjects: 0, prunedObjects: 0, freedBytes: 0, prunedDeltas: 0 };
   const doomed = new ObjectSet();
   const links: string[] = [];
+  const detached: Checksum[] = [];
   for (const { type, checksum } of repo.listObjects()) {
+    if (type === 'commitmeta') detached.push(checksum);
     if (type === 'payload-link' && options.commitOnly !== true) {
       const path = repo.objectPath(type, checksum);
       result.totalObjects++;
@@ -206,7 +226,7 @@ function planDeletion(repo: Repo, reached: ObjectSet, options: PruneOptions): { 
     result.prunedObjects++;
     result.freedBytes += lstatSync(repo.objectPath(type, checksum), { throwIfNoEntry: false })?.size ?? 0;
   }
-  return { result, doomed, links };
+  return { result, doomed, links, detached };
 }
 
 /** The target is `../XX/REST.file`. */
@@ -217,7 +237,7 @@ function payloadIsReachable(path: string, reached: ObjectSet): boolean {
 }
 
 /** Removes what commits leave behind: static deltas, detached metadata, markers, and cached summaries of remotes that are no more. Returns how many deltas went. */
-function cleanUp(repo: Repo): number {
+function cleanUp(repo: Repo, detached: readonly Checksum[]): number {
   let deltas = 0;
   for (const delta of listDeltas(repo.path)) {
     if (repo.hasObject('commit', delta.to)) continue;
@@ -225,9 +245,7 @@ function cleanUp(repo: Repo): number {
     deltas++;
   }
   for (const index of listDeltaIndexes(repo.path)) if (!repo.hasObject('commit', index.to)) rmSync(index.path, { force: true });
-  for (const { type, checksum } of repo.listObjects()) {
-    if (type === 'commitmeta' && !repo.hasObject('commit', checksum)) rmSync(repo.objectPath(type, checksum), { force: true });
-  }
+  for (const checksum of detached) if (!repo.hasObject('commit', checksum)) rmSync(repo.objectPath('commitmeta', checksum), { force: true });
   for (const name of namesIn(join(repo.path, 'state'))) {
     const checksum = name.replace(/\.commitpartial$/, '');
     if (checksum !== name && isChecksum(checksum) && !repo.hasObject('commit', checksum)) clearPartial(repo, checksum);
