@@ -117,7 +117,10 @@ export async function verifyCommitSignature(repo: Repo, checksum: Checksum, keys
 export function remoteKeyrings(repo: Repo, remote: string): string[] {
   const own = join(repo.path, `${remote}.trustedkeys.gpg`);
   const files = existsSync(own) ? [own] : [];
-  for (const path of repo.config.list(`remote "${remote}"`, 'gpgkeypath') ?? []) files.push(...keyFiles(path));
+  for (const path of repo.config.list(`remote "${remote}"`, 'gpgkeypath') ?? []) {
+    // libostree takes commas for separators where there is no semicolon.
+    for (const one of path.split(',')) if (one !== '') files.push(...keyFiles(one));
+  }
   return files;
 }
 

@@ -116,7 +116,11 @@ async function readKeyring(path: string): Promise<Uint8Array> {
     if (content.length <= MAX_KEYRING_BYTES) return content;
   } catch (cause) {
     if (errnoOf(cause) === undefined) throw cause;
-    throw trustError('TRUST_KEYRING_INVALID', `Cannot read keys from "${path}": ${errnoOf(cause)}`, { cause });
+    throw trustError(
+      'TRUST_KEYRING_INVALID',
+      `Cannot read keys from "${path}": ${errnoOf(cause) === 'ENOENT' ? 'No such file or directory' : errnoOf(cause)}`,
+      { cause },
+    );
   }
   throw trustError('TRUST_KEYRING_INVALID', `Cannot read keys from "${path}": over ${MAX_KEYRING_BYTES} bytes`);
 }
