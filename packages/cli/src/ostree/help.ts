@@ -18,6 +18,9 @@ export function flagsOfVerb(verb: Verb): Flags {
 }
 
 export function renderVerbHelp(name: string, verb: Verb): string {
+  if (verb.subcommands !== undefined) {
+    return `Usage:\n  ostree ${name} [OPTION…] COMMAND\n\n${verb.summary}\n\n${renderOptions(verb.subcommands, flagRows(flagsOfVerb(verb)), `"${name}" `)}\n`;
+  }
   const operands = renderOperands(verb);
   return `Usage:\n  ostree ${name} [OPTION…]${operands === '' ? '' : ` ${operands}`}\n\n${verb.summary}\n\n${renderOptions([], flagRows(flagsOfVerb(verb)))}\n`;
 }
@@ -33,9 +36,9 @@ function flagRows(flags: Flags): (readonly [string, string])[] {
     .map(([name, flag]) => [renderFlag(name, flag), flag.help]);
 }
 
-function renderOptions(verbs: readonly (readonly [string, string])[], flags: readonly (readonly [string, string])[]): string {
+function renderOptions(verbs: readonly (readonly [string, string])[], flags: readonly (readonly [string, string])[], of = ''): string {
   const width = Math.max(...[HELP_ROW, ...verbs, ...flags].map(([name]) => name.length)) + GAP;
   const row = ([name, text]: readonly [string, string]): string => `  ${name.padEnd(width)}${text}\n`;
-  const commands = verbs.length === 0 ? '' : `Builtin Commands:\n${verbs.map(row).join('')}\n`;
+  const commands = verbs.length === 0 ? '' : `Builtin ${of}Commands:\n${verbs.map(row).join('')}\n`;
   return `${commands}Help Options:\n${row(HELP_ROW)}\nApplication Options:\n${flags.map(row).join('')}`;
 }

@@ -19,6 +19,7 @@ export const command: Verb<typeof flags> = {
     { name: 'COMMIT', help: '' },
     { name: 'KEY-ID', help: '', optional: true, many: true },
   ],
+  usage: 'COMMIT KEY-ID...',
   flags,
   examples: [
     { command: 'cambium ostree sign --repo=./repo --keys-file=secret.ed25519 apps/shop', explains: 'Add a signature by the key in a file' },

@@ -64,6 +64,16 @@ export const command: Verb<typeof flags> = {
     { name: 'ARGUMENT', help: '', optional: true, many: true },
   ],
   usage: '(list|show DELTA|delete DELTA|generate [TO]|apply-offline PATH [KEY-ID...]|verify DELTA [KEY-ID...]|indexes|reindex)',
+  subcommands: [
+    ['list', 'List static delta files'],
+    ['show', 'Dump information on a delta'],
+    ['delete', 'Remove a delta'],
+    ['generate', 'Generate static delta files'],
+    ['apply-offline', 'Apply static delta file'],
+    ['verify', 'Verify static delta signatures'],
+    ['indexes', 'List static delta indexes'],
+    ['reindex', 'Regenerate static delta indexes'],
+  ],
   flags,
   examples: [
     { command: 'cambium ostree static-delta --repo=./repo generate apps/shop', explains: 'Make what changed since the parent commit one download' },
