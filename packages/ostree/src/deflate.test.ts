@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import test from 'node:test';
 import { inflateRawSync } from 'node:zlib';
@@ -26,6 +27,12 @@ test('a stream in pieces has the bytes of a whole one, and inflates to the conte
 test('nothing but the content decides the bytes', () => {
   const content = Buffer.alloc(50_000, 'some text that repeats ');
   assert.deepEqual(deflateContent(content, 3), deflateContent(Uint8Array.from(content), 3));
+});
+
+test('nothing listens to the errors of the process afterwards', () => {
+  const script = `import { deflateContent } from ${JSON.stringify(new URL('./deflate.js', import.meta.url).href)};
+    console.log(deflateContent(Buffer.from('x'), 1).length, process.listenerCount('uncaughtException'), process.listenerCount('unhandledRejection'));`;
+  assert.equal(spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' }).stdout, '1 0 0\n');
 });
 
 test('every level of the config gives a stream', () => {

@@ -5,6 +5,7 @@
  * compressed by zlib segment by segment, each with the 32 KiB before it as dictionary and a sync flush behind it: one
  * valid stream, and memory for one segment only. The bytes are the same whether the content came whole or in pieces.
  */
+import type { EventEmitter } from 'node:events';
 import { constants, deflateRawSync } from 'node:zlib';
 import { deflate } from 'libdeflate';
 
@@ -92,7 +93,28 @@ export class SegmentedDeflate {
 
 function deflateWhole(content: Uint8Array, level: number, likeZlib: boolean): Uint8Array {
   // Level 0, stored blocks, is zlib's alone.
-  return level === 0 || likeZlib ? deflateRawSync(content, { level }) : deflate(content, level);
+  if (level === 0 || likeZlib) return deflateRawSync(content, { level });
+  if (!loaded) load();
+  return deflate(content, level);
+}
+
+let loaded = false;
+
+/**
+ * Makes the WebAssembly module, and takes back the listeners that its loader sets for the whole process: they throw again
+ * whatever nobody caught, past everyone else's.
+ */
+function load(): void {
+  const events = ['uncaughtException', 'unhandledRejection'] as const;
+  const emitter: EventEmitter = process;
+  const before = events.map((event) => new Set(emitter.rawListeners(event)));
+  deflate(new Uint8Array(1), 1);
+  for (const [i, event] of events.entries()) {
+    for (const listener of emitter.rawListeners(event)) {
+      if (before[i]?.has(listener) === false) emitter.off(event, listener as () => void);
+    }
+  }
+  loaded = true;
 }
 
 function deflateSegment(segment: Uint8Array, window: Uint8Array | undefined, last: boolean, level: number): Uint8Array {

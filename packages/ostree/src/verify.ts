@@ -2,7 +2,7 @@
  * Checks commits and summaries against a remote's policy, and tells who signed what and which key made it valid.
  * Signatures are over the exact bytes. gpg and bare-key signatures are asked for apart: each that is asked for must be there.
  */
-import type { Checksum } from '@cambium/base';
+import { type Checksum, isKnownError } from '@cambium/base';
 import { type GpgSignature, type RawSignatureType, verifyDetachedWithGpg } from '@cambium/trust';
 import { parseMetadata } from './commit-format.ts';
 import { ostreeError } from './errors.ts';
@@ -77,7 +77,7 @@ export async function verifyCommitBytes(
   return reports;
 }
 
-/** As {@link verifyCommitBytes} for a summary and its `summary.sig`. @throws also OSTREE_OBJECT_CORRUPT for a `summary.sig` that is none */
+/** As {@link verifyCommitBytes} for a summary and its `summary.sig`, which holds no signature when it cannot be read, as in libostree. */
 export async function verifySummaryBytes(
   trust: RemoteTrust,
   summary: Uint8Array,
@@ -86,7 +86,7 @@ export async function verifySummaryBytes(
 ): Promise<SignatureReport[]> {
   const { gpg, sign, remote } = trust;
   if (!gpg.summary && sign.summary === undefined) return [];
-  const detached = signature === undefined ? undefined : parseMetadata(signature, `summary.sig of remote "${remote}"`);
+  const detached = signature === undefined ? undefined : readableMetadata(signature);
   const subject: Subject = {
     name: `summary of remote "${remote}"`,
     prefix: '',
@@ -100,6 +100,15 @@ export async function verifySummaryBytes(
     reports.push(...requireRaw(sign.summary, { ...subject, prefix: 'signature: ', signWith: 'cambium ostree summary --update --sign=KEY' }, summary, detached));
   }
   return reports;
+}
+
+function readableMetadata(bytes: Uint8Array): Metadata | undefined {
+  try {
+    return parseMetadata(bytes);
+  } catch (error) {
+    if (isKnownError(error, 'OSTREE_OBJECT_CORRUPT')) return undefined;
+    throw error;
+  }
 }
 
 /** Returns a verdict for each gpg signature in detached metadata. @throws TRUST_* OSTREE_OBJECT_CORRUPT, the signal's reason */

@@ -39,6 +39,8 @@ function inTheirWords(error: KnownError, message: string): string {
     case 'OSTREE_REF_CONFLICT':
       // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
       return message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ');
+    case 'HTTP_UNREACHABLE':
+      return message.startsWith('Lost the connection') ? `${message}: Transferred a partial file` : message;
     case 'OSTREE_OBJECT_CORRUPT':
       return corruptionText(message, error.data.actual);
     default:

@@ -36,8 +36,7 @@ export async function importKeys(
 
 /** Prints the keys that count for a remote, or for those without their own. */
 export async function listKeys(context: VerbContext, repo: Repo, remote: string | undefined): Promise<void> {
-  const keyrings = remote === undefined ? [] : remoteKeyringsOf(repo, remote);
-  if (keyrings.length === 0) keyrings.push(...globalKeyrings(lookUp(context.environment, ['OSTREE_GPG_HOME'])));
+  const keyrings = remote === undefined ? globalKeyrings(lookUp(context.environment, ['OSTREE_GPG_HOME'])) : remoteKeyringsOf(repo, remote);
   for (const key of await listOpenPgpKeys({ keyrings, signal: context.signal })) {
     context.ui.write(
       formatKey('', 'Key', key) + key.userIds.map(formatUserId).join('') + key.subkeys.map((subkey) => formatKey('  ', 'Subkey', subkey)).join(''),
