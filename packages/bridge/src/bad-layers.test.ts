@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { digestOf, isKnownError } from '@cambium/base';
-import type { Repo } from '@cambium/ostree';
+import { type Repo, Transaction } from '@cambium/ostree';
 import { needsPeer, output, type TarEntrySpec, tarBytes } from '@cambium/testkit';
 import { newRepo, storeLayer } from './image-trees.test.ts';
 import { findLayerCommit, type LayerInput, layerRef } from './index.ts';
@@ -22,7 +22,7 @@ function layerOf(tar: Uint8Array, more: Partial<LayerInput> & { cut?: number } =
 }
 
 async function refused(repo: Repo, input: LayerInput, code: string, words: RegExp): Promise<void> {
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   try {
     await assert.rejects(storeLayer(transaction, input), (error: unknown) => {
       assert.ok(isKnownError(error), String((error as Error).stack));
@@ -72,7 +72,7 @@ test('entries that cannot be stored', async (t) => {
 
 /** Finds out the code first where the archive's parser may be the one who refuses. */
 async function codeOf(repo: Repo, input: LayerInput, allowed: RegExp): Promise<string> {
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   try {
     const error = await storeLayer(transaction, input).then(
       () => undefined,
@@ -147,7 +147,7 @@ test('a hole of gigabytes in a small archive takes no memory', async (t) => {
   const repo = await newRepo(t);
   const size = 256 * 2 ** 20;
   const sparse = (path: string): TarEntrySpec => ({ path, pax: { 'GNU.sparse.size': String(size), 'GNU.sparse.map': '0,0' } });
-  const transaction = await repo.transaction({ workers: 1 });
+  const transaction = await Transaction.begin(repo, { workers: 1 });
   const before = process.memoryUsage();
   let peakBytes = 0;
   const watch = setInterval(() => {

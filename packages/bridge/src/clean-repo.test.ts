@@ -5,7 +5,7 @@ import test from 'node:test';
 import type { Checksum, DiffId, Digest } from '@cambium/base';
 import { digestOf } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
-import { type FileHeader, MutableTree, Repo, type Transaction, writeCommitObject } from '@cambium/ostree';
+import { type FileHeader, MutableTree, Repo, Transaction, writeCommitObject } from '@cambium/ostree';
 import { type CleanUp, needsPeer, run, scratch } from '@cambium/testkit';
 import { cleanRepo, planRepoClean, type RepoCleanPlan } from './clean-repo.ts';
 import { type ImageDocuments, imageRef, writeImageCommit } from './image-commit.ts';
@@ -56,7 +56,7 @@ async function addImage(repo: Repo, transaction: Transaction, name: string, laye
 
 /** Packs an app of one image; the commit keeps the image's tree, as a real one does. */
 async function packApp(repo: Repo, branch: string, image: string, layers: readonly string[]): Promise<Checksum> {
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const imageCommit = await addImage(repo, transaction, image, layers);
   const record = { reference: image, pinned: image, manifest: manifestOf(image), diffIds: layers.map(diffIdOf) };
   const { root } = repo.readCommit(imageCommit);
@@ -123,7 +123,7 @@ test('the older version of an app stays whole: its files are its own, not those 
 test('commits that no ref names stay, layers that somebody tagged too', async (t) => {
   const repo = await emptyRepo(t);
   await packApp(repo, 'apps/one', 'web', ['base']);
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const loose = writeCommitObject(transaction, { root: await treeOf(transaction, 'loose'), subject: 'loose', timestamp: 1n, parent: undefined });
   const tagged = await addLayer(transaction, 'tagged');
   transaction.setRef('mine/tagged', tagged.commit);
@@ -174,7 +174,7 @@ test('beside a pack: it waits for it, and what the pack came to need is not drop
   assert.equal(planRepoClean(repo).refs.length, 2);
 
   // The pack has begun and relies on a layer that at this instant no app needs.
-  const transaction = await packer.transaction();
+  const transaction = await Transaction.begin(packer);
   const image = await addImage(packer, transaction, 'other', ['base', 'web-1']);
   let told: RepoCleanPlan | undefined;
   const cleaning = cleanRepo(repo, undefined, (plan) => {
@@ -245,7 +245,7 @@ test('nothing goes when an app is damaged, when interrupted before, or where one
 
 test('a commit of another kind under a name like ours is no cache', async (t) => {
   const repo = await emptyRepo(t);
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const commit = writeCommitObject(transaction, {
     root: await treeOf(transaction, 'x'),
     subject: 'layer of paint',

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Checksum, Digest } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
-import type { Metadata, Repo } from '@cambium/ostree';
+import { type Metadata, type Repo, Transaction } from '@cambium/ostree';
 import { type BuiltLayout, buildImageLayout, type CleanUp, needsPeer, output, scratch } from '@cambium/testkit';
 import { newRepo, storeImage } from './image-trees.test.ts';
 import {
@@ -28,7 +28,7 @@ async function twoLayers(t: CleanUp, name = 'x'): Promise<BuiltLayout> {
 /** Writes a commit with other metadata over the same tree, and points a ref at it. */
 async function replace(repo: Repo, ref: string, change: (metadata: Metadata) => Metadata): Promise<Checksum> {
   const commit = repo.readCommit(repo.refs.read(ref) as Checksum);
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const changed = transaction.writeCommit({ ...commit, metadata: change(commit.metadata) });
   transaction.setRef(ref, changed);
   await transaction.commit();
@@ -91,7 +91,7 @@ test('what an app was made of is recorded, and all else below cambium/ is unused
   assert.equal(findUnusedRefs(repo).length, 5, 'nothing is needed while there is no app');
 
   const images: AppImage[] = [{ reference: 'web', pinned: `web@${used.manifest.digest}`, manifest: used.manifest.digest, diffIds: used.diffIds }];
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const app = transaction.writeCommit({
     metadata: [['ostree.ref-binding', new Variant('as', ['app'])], appImagesMetadata(images)],
     parent: undefined,

@@ -2,7 +2,7 @@
 import { createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256Hex } from '@cambium/base';
-import { Repo, type RepoMode, type Transaction } from '@cambium/ostree';
+import { Repo, type RepoMode, Transaction } from '@cambium/ostree';
 import { type BuiltImage, type BuiltLayout, type CleanUp, output, scratch } from '@cambium/testkit';
 import { type ImportedLayer, imageRef, importLayer, type LayerInput, layerRef, type StoredImage, writeImageCommit } from './index.ts';
 
@@ -16,7 +16,7 @@ export function layerInput(layout: BuiltLayout, layer: BuiltImage['layers'][numb
 
 /** Imports all layers of a layout's image, squashes them, and commits under the usual refs. */
 export async function storeImage(repo: Repo, layout: BuiltLayout, which = 0): Promise<StoredImage & { layers: ImportedLayer[] }> {
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   try {
     const image = layout.images[which] as BuiltImage;
     const layers: ImportedLayer[] = [];

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DiffId, type Digest, digestOf, sha256Hex } from '@cambium/base';
-import { list, type Repo } from '@cambium/ostree';
+import { list, type Repo, Transaction } from '@cambium/ostree';
 import { newRepo } from './image-trees.test.ts';
 import { bigDataName, chainId, DEFAULT_META, linkName, type StoreImage, writePodmanStore } from './index.ts';
 
@@ -53,7 +53,7 @@ function image(
 }
 
 async function storeOf(repo: Repo, make: (at: { root: StoreImage['root'] }) => StoreImage[]): Promise<{ tree: string; files: Map<string, string> }> {
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   try {
     const root = { tree: transaction.writeDirTree({ files: [], dirs: [] }), meta: transaction.writeDirMeta(DEFAULT_META) };
     const store = await writePodmanStore(transaction, make({ root }));

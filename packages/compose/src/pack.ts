@@ -9,7 +9,7 @@ import { type Checksum, isKnownError, stableJson, systemError } from '@cambium/b
 import { type AppImage, appImagesMetadata, appImagesOf, type StoredImage, writePodmanStore } from '@cambium/bridge';
 import { Variant } from '@cambium/gvariant';
 import { createRegistryClient, printPlatform, type RegistryClientOptions, type WantedPlatform } from '@cambium/oci';
-import { Repo, signCommitBytes, type Transaction, type TransactionStats, type TreeRoot, writeCommitObject } from '@cambium/ostree';
+import { Repo, signCommitBytes, Transaction, type TransactionStats, type TreeRoot, writeCommitObject } from '@cambium/ostree';
 import { requireGpgSecretKey } from '@cambium/trust';
 import { writeAppTree } from './app-tree.ts';
 import { composeError } from './errors.ts';
@@ -192,7 +192,7 @@ async function writeApp(
   on: (event: PackEvent) => void,
 ): Promise<PackResult> {
   const { signal } = options;
-  const transaction = await repo.transaction({ signal, workers: options.workers });
+  const transaction = await Transaction.begin(repo, { signal, workers: options.workers });
   try {
     const stored = await storeImages(repo, transaction, images, options.concurrency ?? DEFAULT_CONCURRENCY, on, options);
     const pinned = Object.fromEntries(plan.images.map((image) => [image.reference, image.pinned]));

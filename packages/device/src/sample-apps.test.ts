@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, stableJson } from '@cambium/base';
-import { type FileHeader, MutableTree, Repo, type RepoMode, writeCommitObject } from '@cambium/ostree';
+import { type FileHeader, MutableTree, Repo, type RepoMode, Transaction, writeCommitObject } from '@cambium/ostree';
 import { type CleanUp, scratch } from '@cambium/testkit';
 import type { MountOptions } from './mount.ts';
 import { DeviceState } from './state.ts';
@@ -28,7 +28,7 @@ export interface AppSpec {
 /** Commits an app with an empty image store. */
 export async function writeApp(repo: Repo, spec: AppSpec = {}): Promise<Checksum> {
   const { app = 'shop', branch = 'apps/shop' } = spec;
-  const transaction = await repo.transaction();
+  const transaction = await Transaction.begin(repo);
   const content = transaction.content();
   const root = MutableTree.empty();
   const meta = transaction.writeDirMeta(DIRECTORY);

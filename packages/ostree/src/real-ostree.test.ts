@@ -5,7 +5,7 @@ import { chmodSync, chownSync, lchownSync, lstatSync, mkdirSync, readdirSync, re
 import { join } from 'node:path';
 import { readXattrs, setXattr } from '@cambium/system';
 import { S_IFMT } from '@cambium/tree';
-import type { RepoMode } from './types.ts';
+import type { RepoMode } from './format/types.ts';
 
 export const MODES: readonly RepoMode[] = ['archive', 'bare', 'bare-user', 'bare-user-only'];
 

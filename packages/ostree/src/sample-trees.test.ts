@@ -5,13 +5,13 @@ import { chmodSync, chownSync, linkSync, mkdirSync, symlinkSync, writeFileSync }
 import { join } from 'node:path';
 import type { Checksum } from '@cambium/base';
 import { setXattr } from '@cambium/system';
-import { commitDirectory } from './commit-directory.ts';
-import type { CommitModifiers } from './commit-modifiers.ts';
-import { writeCommitObject } from './commit-object.ts';
-import { MutableTree } from './mutable-tree.ts';
-import { Repo } from './repo.ts';
-import type { TransactionStats } from './transaction.ts';
-import type { RepoMode } from './types.ts';
+import { commitDirectory } from './commit/commit-directory.ts';
+import { writeCommitObject } from './commit/commit-object.ts';
+import { MutableTree } from './commit/mutable-tree.ts';
+import type { RepoMode } from './format/types.ts';
+import { Repo } from './repo/repo.ts';
+import type { CommitModifiers } from './write/commit-modifiers.ts';
+import { Transaction, type TransactionStats } from './write/transaction.ts';
 
 export const WRITABLE_MODES: readonly RepoMode[] = ['archive', 'bare', 'bare-user', 'bare-user-only'];
 
@@ -62,7 +62,7 @@ export interface OurCommit {
 /** Commits a directory as `ostree commit -b main -s subject --timestamp=@1234567` does. */
 export async function commitOurs(repoPath: string, mode: RepoMode, directory: string, modifiers: CommitModifiers = {}, workers?: number): Promise<OurCommit> {
   const repo = await Repo.init(repoPath, { mode });
-  await using transaction = await repo.transaction({ workers });
+  await using transaction = await Transaction.begin(repo, { workers });
   const tree = MutableTree.empty();
   await commitDirectory(transaction, tree, directory, modifiers);
   const root = tree.write(transaction);

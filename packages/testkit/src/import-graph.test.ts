@@ -70,6 +70,11 @@ const faultTable: [what: string, packages: WorkspacePackage[], fault: RegExp][] 
   ['out of the package', [fake('high', { 'a.ts': ['../../low/src/x.ts'] })], /leaves its package/],
   ['testkit outside tests', [fake('@cambium/testkit', {}), fake('high', { 'a.ts': ['@cambium/testkit'] })], /testkit is for tests only/],
   ['circle', [fake('low', { 'a.ts': ['./b.ts'], 'b.ts': ['./c.ts'], 'c.ts': ['./a.ts'] })], /circle: .*a\.ts → .*b\.ts → .*c\.ts → .*a\.ts/],
+  [
+    'circle of folders',
+    [fake('low', { 'one/a.ts': ['../two/b.ts'], 'two/b.ts': [], 'two/c.ts': ['../one/d.ts'], 'one/d.ts': [] })],
+    /circle: .*\/one\/ → .*\/two\/ → .*\/one\//,
+  ],
   ['library not declared', [fake('low', { 'a.ts': ['left-pad'] })], /"left-pad": not among the dependencies/],
   ['builtin without prefix', [fake('low', { 'a.ts': ['fs'] })], /node:/],
   ['unknown package', [fake('new', {})], /has no floor/],

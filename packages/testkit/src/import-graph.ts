@@ -76,26 +76,39 @@ function isBelow(lower: string, upper: string, floors: Readonly<Record<string, n
   return (floors[lower] ?? Number.POSITIVE_INFINITY) < (floors[upper] ?? Number.NEGATIVE_INFINITY);
 }
 
-/** Circles among files, by what is loaded at once: a circle of types, or one closed by a lazy import, does no harm. */
+/** Circles among files, by what is loaded at once, and among the folders of a package: a circle of types, or one closed by a lazy import, does no harm. */
 function circles(packages: readonly WorkspacePackage[]): string[] {
-  const edges = new Map<string, string[]>();
+  const files = new Map<string, Set<string>>();
+  const folders = new Map<string, Set<string>>();
   for (const file of packages.flatMap((one) => one.sources)) {
-    edges.set(
-      file.path,
-      file.imports
-        .filter(({ specifier, kind }) => specifier.startsWith('.') && kind === 'static')
-        .map(({ specifier }) => posix.join(posix.dirname(file.path), specifier)),
-    );
+    const targets = file.imports
+      .filter(({ specifier, kind }) => specifier.startsWith('.') && kind === 'static')
+      .map(({ specifier }) => posix.join(posix.dirname(file.path), specifier));
+    files.set(file.path, new Set(targets));
+    const folder = folderOf(file.path);
+    if (file.isTest || folder === undefined) continue;
+    const others = folders.get(folder) ?? new Set();
+    for (const other of targets.map(folderOf)) if (other !== undefined && other !== folder) others.add(other);
+    folders.set(folder, others);
   }
+  return [...circlesIn(files), ...circlesIn(folders)];
+}
+
+/** Returns `packages/NAME/src/FOLDER/`, or undefined for a file that is in no folder of its package's source. */
+function folderOf(path: string): string | undefined {
+  return /^packages\/[^/]+\/src\/[^/]+\//.exec(path)?.[0];
+}
+
+function circlesIn(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] {
   const faults: string[] = [];
   const done = new Set<string>();
-  const visit = (path: string, trail: readonly string[]): void => {
-    const at = trail.indexOf(path);
-    if (at >= 0) faults.push(`${path}: circle: ${[...trail.slice(at), path].join(' → ')}`);
-    if (at >= 0 || done.has(path)) return;
-    for (const next of edges.get(path) ?? []) visit(next, [...trail, path]);
-    done.add(path);
+  const visit = (node: string, trail: readonly string[]): void => {
+    const at = trail.indexOf(node);
+    if (at >= 0) faults.push(`${node}: circle: ${[...trail.slice(at), node].join(' → ')}`);
+    if (at >= 0 || done.has(node)) return;
+    for (const next of edges.get(node) ?? []) visit(next, [...trail, node]);
+    done.add(node);
   };
-  for (const path of edges.keys()) visit(path, []);
+  for (const node of edges.keys()) visit(node, []);
   return faults;
 }

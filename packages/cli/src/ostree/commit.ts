@@ -7,6 +7,7 @@ import {
   MutableTree,
   parseRefspec,
   type Repo,
+  Transaction,
   type TransactionStats,
   type TreeRoot,
   writeCommitObject,
@@ -90,7 +91,7 @@ export const command: Verb<typeof flags> = {
     const metadata = [...strings, ...keptMetadata(repo, parent, values)];
     const { subject, body } = await message(context, values);
     const timestamp = timestampOf(values, context);
-    const transaction = await repo.transaction({
+    const transaction = await Transaction.begin(repo, {
       signal: context.signal,
       fsync: values.fsync === false ? false : undefined,
       recordsSizes: values['generate-sizes'],

@@ -1,3 +1,4 @@
+import { Transaction } from '@cambium/ostree';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 export const command: Verb = {
@@ -15,7 +16,7 @@ export const command: Verb = {
     if (!repo.refs.list().has(ref)) throw new OstreeFailure(`Invalid ref '${ref}'`);
     const commit = repo.refs.resolve(target);
     repo.readCommit(commit);
-    const transaction = await repo.transaction({ signal: context.signal });
+    const transaction = await Transaction.begin(repo, { signal: context.signal });
     transaction.setRef(ref, commit);
     await transaction.commit();
     return undefined;

@@ -4,13 +4,13 @@
  */
 import { type Checksum, decodeUtf8 } from '@cambium/base';
 import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
-import type { ContentStream, ContentWriter } from '../content-writer.ts';
 import { ostreeError } from '../errors.ts';
-import { asBuffer } from '../framing.ts';
-import { checksumOf } from '../object-format.ts';
-import type { ObjectName } from '../object-set.ts';
-import type { Transaction } from '../transaction.ts';
-import type { FileHeader, ObjectType } from '../types.ts';
+import { asBuffer } from '../format/framing.ts';
+import { checksumOf } from '../format/object-format.ts';
+import type { ObjectName } from '../format/object-set.ts';
+import type { FileHeader, ObjectType } from '../format/types.ts';
+import type { ContentStream, ContentWriter } from '../write/content-writer.ts';
+import type { Transaction } from '../write/transaction.ts';
 import { applyBspatch } from './bspatch.ts';
 import { parseOperations } from './operations.ts';
 import { type DeltaPart, parsePartFile } from './part.ts';

@@ -2,7 +2,7 @@
  * Patches without header and compression, as static deltas hold them: repeated triples of numbers x, y, z (64 bits, sign and
  * magnitude), x bytes to add to the old ones, y bytes to insert; z moves in the old file. Source: bsdiff, the endsley variant.
  */
-import { asBuffer } from '../framing.ts';
+import { asBuffer } from '../format/framing.ts';
 import { corruptDelta } from './problems.ts';
 import type { ReadSource } from './read-source.ts';
 

@@ -2,12 +2,12 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ostreeError } from '../errors.ts';
-import type { Repo } from '../repo.ts';
-import { formatSize } from '../rev-text.ts';
-import type { EngineTrust } from '../trust-policy.ts';
-import { checkRawSignatures, type SignatureReport } from '../verify.ts';
+import { type DeltaEnds, deltaName, deltaPath } from '../format/delta-path.ts';
+import type { Repo } from '../repo/repo.ts';
+import { formatSize } from '../show/rev-text.ts';
+import type { EngineTrust } from '../sign/trust-policy.ts';
+import { checkRawSignatures, type SignatureReport } from '../sign/verify.ts';
 import { partLimit, verifyPartFile } from './apply.ts';
-import { type DeltaEnds, deltaName, deltaPath } from './names.ts';
 import { type OpenedDelta, openDelta } from './offline.ts';
 import { type DeltaOperation, parseOperations } from './operations.ts';
 import { parsePartFile } from './part.ts';

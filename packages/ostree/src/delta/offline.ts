@@ -2,12 +2,12 @@
 import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '@cambium/base';
-import { readBounded } from '../bounded-file.ts';
 import { ostreeError } from '../errors.ts';
-import type { Repo } from '../repo.ts';
-import type { TransactionOptions, TransactionStats } from '../transaction.ts';
+import { deltaName } from '../format/delta-path.ts';
+import { readBounded } from '../repo/bounded-file.ts';
+import type { Repo } from '../repo/repo.ts';
+import { Transaction, type TransactionOptions, type TransactionStats } from '../write/transaction.ts';
 import { type ApplyDeltaResult, applyDelta } from './apply.ts';
-import { deltaName } from './names.ts';
 import { corruptDelta } from './problems.ts';
 import { type DeltaSuperblock, parseSuperblock } from './superblock.ts';
 
@@ -66,7 +66,7 @@ export async function applyDeltaOffline(
       data: { delta: deltaName(superblock), fallbacks: superblock.fallbacks.length },
     });
   }
-  await using transaction = await repo.transaction({ ...options, signal });
+  await using transaction = await Transaction.begin(repo, { ...options, signal });
   const result = await applyDelta(
     transaction,
     superblock,

@@ -1,6 +1,6 @@
 /** The program of a part: opcodes and numbers. Source: libostree `ostree-repo-static-delta-processing.c`. */
 import { Cursor } from '@cambium/base';
-import type { ObjectName } from '../object-set.ts';
+import type { ObjectName } from '../format/object-set.ts';
 import { corruptDelta, inDelta } from './problems.ts';
 import { readVarint, writeVarint } from './varint.ts';
 

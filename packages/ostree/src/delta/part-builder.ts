@@ -1,9 +1,9 @@
 /** A part of a static delta in the making: tables, payload and operations grow together. */
 import type { Checksum } from '@cambium/base';
-import { encodeXattrList } from '../framing.ts';
-import { isSymlink } from '../object-format.ts';
-import type { ObjectName } from '../object-set.ts';
-import type { FileHeader } from '../types.ts';
+import { encodeXattrList } from '../format/framing.ts';
+import { isSymlink } from '../format/object-format.ts';
+import type { ObjectName } from '../format/object-set.ts';
+import type { FileHeader } from '../format/types.ts';
 import { OperationWriter } from './operations.ts';
 import { encodePart, type FileMode } from './part.ts';
 import type { Region } from './rollsum.ts';

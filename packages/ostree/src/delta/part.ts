@@ -4,7 +4,7 @@
  */
 import { compressXz, decompressXz } from '@cambium/archive';
 import type { Xattr } from '@cambium/tree';
-import { arrayEnds, asBuffer, encodeXattrList, offsetSize, offsetSizeOf, parseXattrList } from '../framing.ts';
+import { arrayEnds, asBuffer, encodeXattrList, offsetSize, offsetSizeOf, parseXattrList } from '../format/framing.ts';
 import { corruptDelta, inDelta } from './problems.ts';
 
 const NONE = 0x00;

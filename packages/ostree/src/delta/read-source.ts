@@ -2,8 +2,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import type { Checksum } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { isSymlink } from '../object-format.ts';
-import type { Repo } from '../repo.ts';
+import { isSymlink } from '../format/object-format.ts';
+import type { Repo } from '../repo/repo.ts';
 import { corruptDelta } from './problems.ts';
 
 /** Archive objects are compressed, so they must be in memory to be read at any place. */

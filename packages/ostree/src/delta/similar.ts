@@ -1,8 +1,8 @@
 /** Which old file a new one may have come from: by name and size, as libostree guesses. */
 import type { Checksum } from '@cambium/base';
 import { S_IFMT, S_IFREG } from '@cambium/tree';
-import type { Repo } from '../repo.ts';
-import { walkTree } from '../tree-walk.ts';
+import type { Repo } from '../repo/repo.ts';
+import { walkTree } from '../repo/tree-walk.ts';
 
 /** How far sizes may be apart. */
 const SIZE_SHARE = 0.3;

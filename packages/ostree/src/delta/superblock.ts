@@ -4,11 +4,11 @@
  */
 import type { Checksum } from '@cambium/base';
 import { type Codec, codec, u32Swap, u64Swap, Variant } from '@cambium/gvariant';
-import { metadataValue, parseMetadata } from '../commit-format.ts';
-import { asBuffer } from '../framing.ts';
-import type { ObjectName } from '../object-set.ts';
-import type { Metadata, ObjectType } from '../types.ts';
-import { deltaPath } from './names.ts';
+import { metadataValue, parseMetadata } from '../format/commit-format.ts';
+import { deltaPath } from '../format/delta-path.ts';
+import { asBuffer } from '../format/framing.ts';
+import type { ObjectName } from '../format/object-set.ts';
+import type { Metadata, ObjectType } from '../format/types.ts';
 import { corruptDelta, inDelta } from './problems.ts';
 
 export type Endianness = 'little' | 'big';

@@ -1,8 +1,8 @@
 /** Cookies of a remote: `REMOTE.cookies.txt` in the repository, in Netscape's format as libcurl reads it. */
 import { join } from 'node:path';
 import { errnoOf } from '@cambium/base';
-import { readBounded } from '../bounded-file.ts';
 import { ostreeError } from '../errors.ts';
+import { readBounded } from '../repo/bounded-file.ts';
 
 const MAX_COOKIE_BYTES: number = 1024 * 1024;
 

@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errnoOf } from '@cambium/base';
-import { readBounded } from '../bounded-file.ts';
 import { ostreeError } from '../errors.ts';
-import { Repo } from '../repo.ts';
+import { readBounded } from '../repo/bounded-file.ts';
+import { Repo } from '../repo/repo.ts';
 import type { RemoteSource } from './remote-source.ts';
 
 /** @throws OSTREE_REPO_NOT_FOUND OSTREE_REMOTE_UNUSABLE */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type Bytes, collect, isKnownError } from '@cambium/base';
 import { createTransport, displayUrl, type HttpResponse, type Transport } from '@cambium/http';
 import { ostreeError } from '../errors.ts';
-import type { RemoteConfig } from '../remote-config.ts';
+import type { RemoteConfig } from '../repo/remote-config.ts';
 import { cookieHeader, readCookies } from './cookies.ts';
 import type { Place, RemoteSource, Validator } from './remote-source.ts';
 

@@ -1,9 +1,9 @@
 /** Which commits a pull is about. */
 import { type Checksum, isChecksum } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { isRefName } from '../refs.ts';
-import type { RemoteConfig } from '../remote-config.ts';
-import type { Summary, SummaryRef } from '../summary.ts';
+import type { Summary, SummaryRef } from '../format/summary.ts';
+import { isRefName } from '../repo/refs.ts';
+import type { RemoteConfig } from '../repo/remote-config.ts';
 import { missingFile } from './http-source.ts';
 import type { PullOptions } from './pull-types.ts';
 import type { RemoteSource } from './remote-source.ts';

@@ -1,14 +1,14 @@
 /** Static deltas in a pull: which one to take, and its parts on their way. Source: libostree 2022.7, `ostree-repo-pull.c`. */
 import type { Checksum } from '@cambium/base';
-import { metadataValue, parseMetadata } from '../commit-format.ts';
 import { applyDelta } from '../delta/apply.ts';
-import { deltaIndexPath, deltaName, deltaPath } from '../delta/names.ts';
 import { type DeltaSuperblock, parseSuperblock } from '../delta/superblock.ts';
 import { ostreeError } from '../errors.ts';
-import { checksumOf, MAX_METADATA_BYTES } from '../object-format.ts';
-import type { Repo } from '../repo.ts';
-import { SUMMARY_KEYS, type Summary, summaryDeltas, summaryHasDeltaIndexes } from '../summary.ts';
-import type { Transaction } from '../transaction.ts';
+import { metadataValue, parseMetadata } from '../format/commit-format.ts';
+import { deltaIndexPath, deltaName, deltaPath } from '../format/delta-path.ts';
+import { checksumOf, MAX_METADATA_BYTES } from '../format/object-format.ts';
+import { SUMMARY_KEYS, type Summary, summaryDeltas, summaryHasDeltaIndexes } from '../format/summary.ts';
+import type { Repo } from '../repo/repo.ts';
+import type { Transaction } from '../write/transaction.ts';
 import { missingFile } from './http-source.ts';
 import type { ObjectFetcher } from './object-fetcher.ts';
 import type { DeltaTotals, PullEvent, PullOptions } from './pull-types.ts';

@@ -1,5 +1,5 @@
 /** What `ostree pull` says at its end. Wording: libostree 2022.7. */
-import { formatSize } from '../rev-text.ts';
+import { formatSize } from '../show/rev-text.ts';
 import type { PullResult } from './pull-types.ts';
 
 export function formatPullResult(result: PullResult): string {

@@ -1,8 +1,8 @@
 /** What a pull is asked, tells while it works, and returns. */
 import type { Checksum } from '@cambium/base';
-import type { Repo } from '../repo.ts';
-import type { TransactionStats } from '../transaction.ts';
-import type { TrustOptions } from '../trust-policy.ts';
+import type { Repo } from '../repo/repo.ts';
+import type { TrustOptions } from '../sign/trust-policy.ts';
+import type { TransactionStats } from '../write/transaction.ts';
 import type { HttpSourceOptions } from './http-source.ts';
 
 export interface PullOptions extends HttpSourceOptions {

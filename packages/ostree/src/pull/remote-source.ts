@@ -1,6 +1,6 @@
 /** What a pull reads from: the files of a repository, wherever it is. */
 import type { Bytes } from '@cambium/base';
-import type { Repo } from '../repo.ts';
+import type { Repo } from '../repo/repo.ts';
 
 /** Which of a remote's places a file is asked of: `content` is where `contenturl` points. */
 export type Place = 'metadata' | 'content';

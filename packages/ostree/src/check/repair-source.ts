@@ -1,0 +1,119 @@
+/** Where a repair may find objects: other repositories, on this machine or served over HTTP. None is trusted. */
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Bytes, type Checksum, collect, isKnownError } from '@cambium/base';
+import type { Transport } from '@cambium/http';
+import { ostreeError } from '../errors.ts';
+import { headerLength, MAX_METADATA_BYTES, parseFilezHeader } from '../format/object-format.ts';
+import { loosePath, type StoredType } from '../format/object-path.ts';
+import type { FileHeader, MetadataType } from '../format/types.ts';
+import { readStoredFile, streamFile } from '../repo/object-reader.ts';
+import type { Repo } from '../repo/repo.ts';
+
+/** A content object that is looked for. */
+export interface WantedFile {
+  checksum: Checksum;
+  /** Where it stands in the commits that are repaired, with a leading slash. */
+  paths: readonly string[];
+  /** The header of the damaged object, where it can still be read; it need not be right. */
+  header: FileHeader | undefined;
+  /** Owners of the directories that hold it. */
+  owners: ReadonlyArray<{ uid: number; gid: number }>;
+}
+
+/** Takes a content object as it comes. @throws when it is not what it should be */
+export type FileSink = (header: FileHeader, sizeBytes: number, content: Bytes) => Promise<void>;
+
+export interface RepairSource {
+  /** For people: a path or URL. */
+  readonly name: string;
+  /** Returns what the source has under a name, whatever it is. */
+  metadata(type: MetadataType, checksum: Checksum, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Gives a content object to `sink`; returns false when the source has none. */
+  file(wanted: WantedFile, sink: FileSink, signal?: AbortSignal): Promise<boolean>;
+  /** Called once before the first {@link file}, with all that will be asked for. */
+  prepare?(wanted: readonly WantedFile[], signal?: AbortSignal): Promise<void>;
+}
+
+/** Another repository, of any mode. */
+export function repoSource(repo: Repo): RepairSource {
+  return {
+    name: repo.path,
+    metadata: async (type, checksum) => (repo.hasObject(type, checksum) ? repo.readMetadata(type, checksum) : undefined),
+    file: async ({ checksum }, sink, signal) => {
+      if (!repo.hasObject('file', checksum)) return false;
+      const { header, sizeBytes } = repo.readFileHeader(checksum);
+      await sink(header, sizeBytes, repo.openFile(checksum, signal));
+      return true;
+    },
+  };
+}
+
+/** Deflate makes nothing longer than this beyond its content: 5 bytes for each stored block, and room for poor encoders. */
+function longestDeflate(sizeBytes: number): number {
+  return sizeBytes + Math.ceil(sizeBytes / 1000) + 64 * 1024;
+}
+
+/** An archive repository behind a URL. */
+export function httpSource(transport: Transport, url: URL): RepairSource {
+  const base = url.href.replace(/\/*$/, '/');
+  const get = <T>(type: StoredType, checksum: Checksum, signal: AbortSignal | undefined, read: (body: Bytes) => Promise<T>): Promise<T | undefined> => {
+    const at = new URL(`objects/${loosePath(type, checksum, 'archive')}`, base);
+    return transport.exchange({ method: 'GET', url: at, headers: {}, signal }, async (response) => {
+      if (response.status === 200) return read(response.body);
+      response.discard();
+      if (response.status === 404 || response.status === 403 || response.status === 410) return undefined;
+      throw ostreeError('OSTREE_REPAIR_SOURCE', `Cannot get ${checksum}.${type} from ${base}: status ${response.status}`);
+    });
+  };
+  return {
+    name: base,
+    metadata: (type, checksum, signal) => get(type, checksum, signal, (body) => collect(body, MAX_METADATA_BYTES, `${type} ${checksum}`)),
+    file: async ({ checksum }, sink, signal) => {
+      const directory = mkdtempSync(join(tmpdir(), 'cambium-repair-'));
+      try {
+        const path = join(directory, 'object');
+        if ((await get('file', checksum, signal, (body) => download(path, body, checksum).then(() => true))) === undefined) return false;
+        const store = { mode: 'archive', disableXattrs: false } as const;
+        const { header, sizeBytes } = readStoredFile(store, path, checksum);
+        await sink(header, sizeBytes, streamFile(store, path, checksum, signal));
+        return true;
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+/** Writes a `.filez` to `path`; one that is longer than its header allows is given up. */
+async function download(path: string, body: Bytes, checksum: Checksum): Promise<void> {
+  const what = `file object ${checksum}`;
+  const fd = openSync(path, 'w', 0o600);
+  let limit: number | undefined;
+  let begin: Buffer = Buffer.alloc(0);
+  let seen = 0;
+  try {
+    for await (const chunk of body) {
+      seen += chunk.byteLength;
+      if (limit === undefined) {
+        begin = Buffer.concat([begin, chunk]);
+        if (begin.byteLength >= 8 && begin.byteLength >= headerLength(begin, what)) {
+          const { sizeBytes, contentAt } = parseFilezHeader(begin, what);
+          limit = contentAt + longestDeflate(sizeBytes);
+          begin = Buffer.alloc(0);
+        }
+      }
+      if (limit !== undefined && seen > limit) throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.filez is longer than its header says`);
+      for (let at = 0; at < chunk.byteLength; ) at += writeSync(fd, chunk, at);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Returns whether a failure is one of a source, which another source need not have. */
+export function isSourceFailure(error: unknown): boolean {
+  if (isKnownError(error)) return error.kind !== 'space' && error.kind !== 'usage';
+  return error instanceof Error && 'syscall' in error && (error as NodeJS.ErrnoException).code !== 'ENOSPC';
+}

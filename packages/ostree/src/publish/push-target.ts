@@ -1,0 +1,88 @@
+/** A place that a push writes to: files under a root, laid out as a repository. */
+import { randomBytes } from 'node:crypto';
+import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { errnoOf } from '@cambium/base';
+import { ostreeError } from '../errors.ts';
+import { readBounded } from '../repo/bounded-file.ts';
+import { syncDirectory, syncFileSystem } from '../repo/durable-file.ts';
+import { Repo } from '../repo/repo.ts';
+
+export interface PushFile {
+  /** Where it goes, relative to the root; its directory exists. */
+  path: string;
+  /** A file on this machine, or its content. */
+  content: string | Uint8Array;
+}
+
+export interface PushTarget {
+  readonly name: string;
+  /** Returns the names in each of the directories that exist. */
+  list(directories: readonly string[], signal?: AbortSignal): Promise<Map<string, string[]>>;
+  /** Returns a small file; undefined when there is none. */
+  read(path: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Makes directories, parents first; those that are there stay. */
+  makeDirectories(paths: readonly string[], signal?: AbortSignal): Promise<void>;
+  /** Puts files in the order given: each is written under another name in `tmp` and renamed, so that no final name has part of a file. */
+  put(files: readonly PushFile[], signal: AbortSignal | undefined, onPut: (file: PushFile) => void): Promise<void>;
+  /** Keeps others from pruning there meanwhile, where that can be done; returns what lets go. */
+  hold(signal?: AbortSignal): Promise<() => void>;
+  /** Returns when what was put is on disk, where the target can tell. */
+  settle(): Promise<void>;
+}
+
+/** A directory of this machine, or of one that is mounted here. */
+export function directoryTarget(root: string): PushTarget {
+  return {
+    name: root,
+    list: async (directories) => {
+      const found = new Map<string, string[]>();
+      for (const directory of directories) {
+        try {
+          found.set(directory, readdirSync(join(root, directory)));
+        } catch (error) {
+          if (errnoOf(error) !== 'ENOENT') throw error;
+        }
+      }
+      return found;
+    },
+    read: async (path, limitBytes) => {
+      try {
+        return readBounded(join(root, path), limitBytes, () =>
+          ostreeError('OSTREE_PUSH_FAILED', `Cannot read "${path}" in ${root}: no regular file of at most ${limitBytes} bytes`),
+        );
+      } catch (error) {
+        if (errnoOf(error) === 'ENOENT') return undefined;
+        throw error;
+      }
+    },
+    makeDirectories: async (paths) => {
+      for (const path of paths) mkdirSync(join(root, path), { recursive: true });
+    },
+    put: async (files, signal, onPut) => {
+      const changed = new Set<string>();
+      for (const file of files) {
+        signal?.throwIfAborted();
+        const temporary = join(root, 'tmp', `push-${randomBytes(8).toString('hex')}`);
+        try {
+          if (typeof file.content === 'string') copyFileSync(file.content, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+          else writeFileSync(temporary, file.content, { flag: 'wx' });
+          chmodSync(temporary, 0o644);
+          renameSync(temporary, join(root, file.path));
+        } catch (error) {
+          rmSync(temporary, { force: true });
+          throw error;
+        }
+        changed.add(dirname(file.path));
+        onPut(file);
+      }
+      for (const directory of changed) syncDirectory(join(root, directory));
+    },
+    hold: async (signal) => {
+      if (!existsSync(join(root, 'objects'))) return () => undefined;
+      const lock = await Repo.openSync(root).lock('shared', signal);
+      return () => lock.release();
+    },
+    settle: async () => syncFileSystem(root),
+  };
+}

@@ -1,0 +1,218 @@
+/** What the threads of a transaction are asked to do, and how they do it; the same code runs in the caller's thread. */
+import { hash as hashOnce } from 'node:crypto';
+import { chmodSync, rmSync, statSync } from 'node:fs';
+import type { Checksum } from '@cambium/base';
+import { headerLength, isSymlink, parseFileHeader } from '../format/object-format.ts';
+import type { FileHeader } from '../format/types.ts';
+import { syncFileSystem } from '../repo/durable-file.ts';
+import { FreeBlocks, type FreeBlocksState } from '../repo/free-blocks.ts';
+import { type ContentStore, readStoredFile, readWholeFile, streamFile, unpackFilez } from '../repo/object-reader.ts';
+import type { CommitModifiers } from './commit-modifiers.ts';
+import { type ContentSource, type CopyOptions, type CopyResult, copyContents } from './content-copy.ts';
+import { type DirectoryPart, DirectoryScanner, type ObjectCounts, type ShardResult } from './directory-shard.ts';
+import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject } from './object-writer.ts';
+
+const FILEZ: ContentStore = { mode: 'archive', disableXattrs: false };
+
+/** What a thread is told once. */
+export interface WriterSetup {
+  target: WriteTarget;
+  space: FreeBlocksState | undefined;
+}
+
+/**
+ * A buffer that both sides see. It is shared, not moved: a few serve a whole transaction, and neither thread's garbage
+ * collector sees them. The sender leaves it alone until the task has been answered.
+ *
+ * The memory itself travels once to each thread, later messages give the number only: passing it costs 200 µs.
+ */
+export interface BufferUse {
+  buffer: number;
+  memory?: SharedArrayBuffer | undefined;
+  usedBytes: number;
+}
+
+export type ContentTask =
+  /** Records of `u32le length`, then prefix (header as in the content stream) and content. */
+  | ({ op: 'batch'; count: number } & BufferUse)
+  /** Records of `u32le length`, then 32 bytes of checksum and an object as archive repositories store it; `trusted` ones are not verified. */
+  | ({ op: 'filez'; count: number; trusted: boolean } & BufferUse)
+  | FilezFileTask
+  | { op: 'begin'; stream: number; prefix: Uint8Array; sizeBytes: number }
+  | ({ op: 'data'; stream: number } & BufferUse)
+  | { op: 'end'; stream: number }
+  | { op: 'abort'; stream: number }
+  | CopyTask
+  /** Writes out the file system of the staging directory. */
+  | { op: 'flush' }
+  | { op: 'context'; context: number; modifiers: CommitModifiers }
+  | { op: 'scan'; context: number; parts: DirectoryPart[] };
+
+/** Copies content objects (32 bytes of checksum each) of another repository. */
+export interface CopyTask {
+  op: 'copy';
+  source: ContentSource;
+  checksums: Uint8Array;
+  options: CopyOptions;
+}
+
+/** A file that holds an object as archive repositories store it; it is gone afterwards. */
+export interface FilezFileTask {
+  op: 'filez-file';
+  path: string;
+  checksum: Checksum;
+  trusted: boolean;
+}
+
+/** Tasks that are not done in one turn. */
+export type LongTask = FilezFileTask | CopyTask;
+
+export interface BatchResult {
+  /** 32 bytes each. */
+  checksums: Uint8Array;
+  objects: ObjectCounts;
+}
+
+export type ContentReply = BatchResult | WrittenObject | (WrittenObject & { contentBytes: number }) | CopyResult | ShardResult | undefined;
+
+export class TaskRunner {
+  readonly #writer: ObjectWriter;
+  readonly #streams = new Map<number, ObjectStream>();
+  readonly #scanners = new Map<number, DirectoryScanner>();
+  readonly #buffers = new Map<number, SharedArrayBuffer>();
+
+  constructor(setup: WriterSetup, lane: number) {
+    this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
+  }
+
+  run(task: Exclude<ContentTask, LongTask>): ContentReply {
+    switch (task.op) {
+      case 'filez':
+        return this.#filez(Buffer.from(this.#memory(task), 0, task.usedBytes), task);
+      case 'batch':
+        return this.#batch(Buffer.from(this.#memory(task), 0, task.usedBytes), task.count);
+      case 'begin':
+        this.#streams.set(task.stream, this.#writer.begin(parseFileHeader(task.prefix).header, task.sizeBytes));
+        return undefined;
+      case 'data':
+        this.#streams.get(task.stream)?.write(new Uint8Array(this.#memory(task), 0, task.usedBytes));
+        return undefined;
+      case 'end': {
+        const stream = this.#streams.get(task.stream);
+        this.#streams.delete(task.stream);
+        if (stream === undefined) throw new Error(`No content stream ${task.stream}`);
+        return stream.end();
+      }
+      case 'abort':
+        this.#streams.get(task.stream)?.abort();
+        this.#streams.delete(task.stream);
+        return undefined;
+      case 'flush':
+        syncFileSystem(this.#writer.target.staging);
+        return undefined;
+      case 'context':
+        this.#scanners.set(task.context, new DirectoryScanner(this.#writer, task.modifiers));
+        return undefined;
+      case 'scan': {
+        const scanner = this.#scanners.get(task.context);
+        if (scanner === undefined) throw new Error(`No scan context ${task.context}`);
+        return scanner.scan(task.parts);
+      }
+    }
+  }
+
+  /** As {@link run}, for tasks that are not done in one turn. */
+  runLong(task: LongTask): Promise<ContentReply> {
+    return task.op === 'copy' ? copyContents(this.#writer, task.source, task.checksums, task.options) : this.#runFile(task);
+  }
+
+  /** @throws OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
+  async #runFile({ path, checksum, trusted }: FilezFileTask): Promise<WrittenObject & { contentBytes: number }> {
+    try {
+      const { header, sizeBytes } = readStoredFile(FILEZ, path, checksum);
+      if (this.#writer.has('file', checksum)) return { checksum, written: false, storedBytes: 0, contentBytes: sizeBytes };
+      return { ...(await this.#takeFile(path, checksum, trusted, header, sizeBytes)), contentBytes: sizeBytes };
+    } finally {
+      rmSync(path, { force: true });
+    }
+  }
+
+  async #takeFile(path: string, checksum: Checksum, trusted: boolean, header: FileHeader, sizeBytes: number): Promise<WrittenObject> {
+    if (this.#writer.target.mode === 'archive') {
+      if (!trusted)
+        for await (const _chunk of streamFile(FILEZ, path, checksum)) {
+          // Reading is verifying.
+        }
+      chmodSync(path, 0o644);
+      const written = this.#writer.adopt(path, header, checksum, statSync(path).size);
+      if (written !== undefined) return written;
+    }
+    // A symlink whose header is large.
+    if (isSymlink(header)) return this.#writer.writeHashed(header, readWholeFile(FILEZ, path, checksum, 0).content, checksum);
+    const stream = this.#writer.begin(header, sizeBytes, { isNew: true, checksum });
+    try {
+      // Throws at its end unless the checksum is right, and then nothing gets the object's name.
+      for await (const chunk of streamFile(FILEZ, path, checksum)) stream.write(chunk);
+      return stream.end();
+    } catch (error) {
+      stream.abort();
+      throw error;
+    }
+  }
+
+  /** Drops the streams that have not ended: each holds a file open. */
+  close(): void {
+    for (const stream of this.#streams.values()) stream.abort();
+    this.#streams.clear();
+  }
+
+  #memory({ buffer, memory }: BufferUse): SharedArrayBuffer {
+    const known = memory ?? this.#buffers.get(buffer);
+    if (known === undefined) throw new Error(`No shared buffer ${buffer}`);
+    if (memory !== undefined) this.#buffers.set(buffer, memory);
+    return known;
+  }
+
+  #batch(bytes: Buffer, count: number): BatchResult {
+    const checksums = Buffer.alloc(count * 32);
+    const objects: ObjectCounts = { written: new Uint8Array(count), contentBytes: new Float64Array(count), storedBytes: new Float64Array(count), cacheHits: 0 };
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const length = bytes.readUInt32LE(at);
+      const record = bytes.subarray(at + 4, at + 4 + length);
+      at += 4 + length;
+      const checksum = hashOnce('sha256', record, 'hex') as Checksum;
+      checksums.write(checksum, i * 32, 32, 'hex');
+      const contentAt = headerLength(record);
+      objects.contentBytes[i] = length - contentAt;
+      // Most objects of a new version are there already: nothing more is decoded for them.
+      if (this.#writer.has('file', checksum)) continue;
+      const { written, storedBytes } = this.#writer.writeHashed(parseFileHeader(record).header, record.subarray(contentAt), checksum);
+      objects.written[i] = written ? 1 : 0;
+      objects.storedBytes[i] = storedBytes;
+    }
+    return { checksums, objects };
+  }
+
+  #filez(bytes: Buffer, { count, trusted }: { count: number; trusted: boolean }): BatchResult {
+    const checksums = Buffer.alloc(count * 32);
+    const objects: ObjectCounts = { written: new Uint8Array(count), contentBytes: new Float64Array(count), storedBytes: new Float64Array(count), cacheHits: 0 };
+    const asIs = this.#writer.target.mode === 'archive';
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const end = at + 4 + bytes.readUInt32LE(at);
+      const checksum = bytes.toString('hex', at + 4, at + 36) as Checksum;
+      const filez = bytes.subarray(at + 36, end);
+      bytes.copy(checksums, i * 32, at + 4, at + 36);
+      at = end;
+      if (this.#writer.has('file', checksum)) continue;
+      const { header, content } = asIs && trusted ? { header: undefined, content: filez } : unpackFilez(filez, checksum);
+      objects.contentBytes[i] = content.byteLength;
+      const { written, storedBytes } =
+        asIs || header === undefined ? this.#writer.writeFilez(filez, checksum) : this.#writer.writeHashed(header, content, checksum);
+      objects.written[i] = written ? 1 : 0;
+      objects.storedBytes[i] = storedBytes;
+    }
+    return { checksums, objects };
+  }
+}
