@@ -1,8 +1,7 @@
 /**
  * `cambium ostree` beside libostree, on 50,000 files of Debian packages and their next version.
  */
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startStaticServer } from '@cambium/testkit';
 import { type DebianTree, makeDebianTree } from './debian-tree.ts';
@@ -17,6 +16,8 @@ export interface BenchContext {
   /** Scratch space on the same volume as the repositories under test. */
   scratch: string;
   runs: number;
+  /** Only rows of such names; of `ostree` only. */
+  rows: RegExp;
 }
 
 /** The refs of the two versions. */
@@ -24,15 +25,15 @@ const FIRST = 'first';
 const NEXT = 'next';
 const PEER: readonly string[] = ['ostree'];
 
-export async function benchOstree({ cambium, cache, scratch: parent, runs }: BenchContext): Promise<Comparison[]> {
+export async function benchOstree({ cambium, cache, scratch: parent, runs, rows }: BenchContext): Promise<Comparison[]> {
   const tree = await makeDebianTree(cache, (line) => process.stderr.write(`${line}\n`));
-  const bench = new OstreeBench(new Scratch(join(parent, 'ostree')), tree, [...cambium, 'ostree'], runs);
+  const bench = new OstreeBench(new Scratch(join(parent, 'ostree')), tree, [...cambium, 'ostree'], runs, rows);
   await bench.commits();
   await bench.inputs();
   await bench.readers();
   await bench.local();
-  if (bench.has('pull')) await bench.http();
-  if (bench.has('static-delta')) await bench.deltas();
+  await bench.http();
+  await bench.deltas();
   return bench.rows;
 }
 
@@ -42,18 +43,14 @@ class OstreeBench {
   readonly #tree: DebianTree;
   readonly #ours: readonly string[];
   readonly #runs: number;
+  readonly #wanted: RegExp;
 
-  constructor(scratch: Scratch, tree: DebianTree, ours: readonly string[], runs: number) {
+  constructor(scratch: Scratch, tree: DebianTree, ours: readonly string[], runs: number, wanted: RegExp) {
     this.#scratch = scratch;
     this.#tree = tree;
     this.#ours = ours;
     this.#runs = runs;
-  }
-
-  /** Returns whether Cambium has a verb yet. */
-  has(verb: string): boolean {
-    const [program, ...args] = this.#ours;
-    return spawnSync(program as string, [...args, verb, '--help'], { stdio: 'ignore' }).status === 0;
+    this.#wanted = wanted;
   }
 
   async commits(): Promise<void> {
@@ -63,7 +60,7 @@ class OstreeBench {
     ] as const) {
       await this.#row(`commit of ${this.#tree.files} files, ${mode}`, goal, (tool, who) => ({
         prepare: () => this.#fresh(`${mode}-${who}`, mode),
-        command: [...tool, 'commit', ...this.#repo(`${mode}-${who}`), '-b', FIRST, '--timestamp=@1', `--tree=dir=${this.#tree.root}`],
+        command: this.#commitOf(tool, `${mode}-${who}`),
       }));
     }
     await this.#row('commit --tree=tar, archive', '≥ 1.8×', (tool, who) => ({
@@ -74,6 +71,12 @@ class OstreeBench {
 
   /** Adds the next version to libostree's archive of the first: what all others read. */
   async inputs(): Promise<void> {
+    for (const mode of ['archive', 'bare-user']) {
+      const name = `${mode}-peer`;
+      if (existsSync(this.#scratch.at(name))) continue;
+      await this.#fresh(name, mode);
+      await run(this.#commitOf(PEER, name));
+    }
     const repo = this.#repo('archive-peer');
     await run([...PEER, 'commit', ...repo, '-b', NEXT, `--parent=${this.#commit(FIRST)}`, '--timestamp=@2', `--tree=dir=${this.#tree.next}`]);
     await run([...PEER, 'summary', ...repo, '--update']);
@@ -137,11 +140,15 @@ class OstreeBench {
   }
 
   async deltas(): Promise<void> {
-    const generate = ['--inline', `--from=${FIRST}`, `--to=${NEXT}`];
+    const generate = (tool: readonly string[], who: string): string[] => [
+      ...[...tool, 'static-delta', 'generate', ...this.#repo('archive-peer'), '--inline', `--from=${FIRST}`, `--to=${NEXT}`],
+      `--filename=${this.#scratch.at(`delta-${who}`)}`,
+    ];
     await this.#row('static-delta generate', '≥ 1.8×', (tool, who) => ({
       prepare: () => this.#scratch.clear(`delta-${who}`),
-      command: [...tool, 'static-delta', 'generate', ...this.#repo('archive-peer'), ...generate, `--filename=${this.#scratch.at(`delta-${who}`)}`],
+      command: generate(tool, who),
     }));
+    if (!existsSync(this.#scratch.at('delta-peer'))) await run(generate(PEER, 'peer'));
     await this.#row('static-delta apply-offline', '≥ 1.2×', (tool, who) => ({
       prepare: async () => {
         await this.#fresh(`apply-${who}`, 'bare-user');
@@ -152,11 +159,16 @@ class OstreeBench {
   }
 
   async #row(name: string, goal: string, step: (tool: readonly string[], who: 'ours' | 'peer') => Step): Promise<void> {
+    if (!this.#wanted.test(name)) return;
     this.rows.push(await compare(`ostree ${name}`, goal, step(this.#ours, 'ours'), step(PEER, 'peer'), this.#runs));
   }
 
   #repo(name: string): string[] {
     return [`--repo=${this.#scratch.at(name)}`];
+  }
+
+  #commitOf(tool: readonly string[], name: string): string[] {
+    return [...tool, 'commit', ...this.#repo(name), '-b', FIRST, '--timestamp=@1', `--tree=dir=${this.#tree.root}`];
   }
 
   #commit(ref: string): string {
