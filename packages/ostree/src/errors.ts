@@ -15,6 +15,7 @@ export type OstreeErrorCode =
   | 'OSTREE_FILE_UNSUPPORTED'
   | 'OSTREE_KEYS_MISSING'
   | 'OSTREE_LOCK_TIMEOUT'
+  | 'OSTREE_METALINK_INVALID'
   | 'OSTREE_OBJECT_CORRUPT'
   | 'OSTREE_OBJECT_MISSING'
   | 'OSTREE_OBJECT_TOO_LARGE'
@@ -22,7 +23,10 @@ export type OstreeErrorCode =
   | 'OSTREE_PATH_NOT_DIRECTORY'
   | 'OSTREE_PATH_NOT_FOUND'
   | 'OSTREE_PATH_UNMATCHED'
+  | 'OSTREE_PUSH_CLOCK'
+  | 'OSTREE_PUSH_DENIED'
   | 'OSTREE_PUSH_FAILED'
+  | 'OSTREE_PUSH_NO_BUCKET'
   | 'OSTREE_REF_AMBIGUOUS'
   | 'OSTREE_REF_CONFLICT'
   | 'OSTREE_REF_INVALID'
@@ -68,6 +72,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   },
   OSTREE_KEYS_MISSING: { kind: 'not-found', meaning: 'Signatures must be verified, and there are no keys to do it with, or a file of keys cannot be read.' },
   OSTREE_LOCK_TIMEOUT: { kind: 'busy', meaning: 'Another process kept the repository locked for longer than core.lock-timeout-secs.' },
+  OSTREE_METALINK_INVALID: { kind: 'input', meaning: 'A metalink is not of its format, or does not say how a summary is known and where it is.' },
   OSTREE_OBJECT_CORRUPT: { kind: 'integrity', meaning: 'An object does not have the checksum that names it, or is not of its format.' },
   OSTREE_OBJECT_MISSING: { kind: 'not-found', meaning: 'An object that a commit or tree refers to is not in the repository.' },
   OSTREE_OBJECT_TOO_LARGE: { kind: 'input', meaning: 'An object is larger than the limit for its kind or than the caller allows.' },
@@ -75,7 +80,10 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_PATH_NOT_DIRECTORY: { kind: 'input', meaning: 'A path inside a commit goes through something that is not a directory.' },
   OSTREE_PATH_NOT_FOUND: { kind: 'not-found', meaning: 'Nothing stands at a path inside a commit, or at a path named for the operation.' },
   OSTREE_PATH_UNMATCHED: { kind: 'usage', meaning: 'A path in a statoverride or skip list fits no file of the tree.' },
+  OSTREE_PUSH_CLOCK: { kind: 'environment', meaning: 'A store refuses signed requests because the clock here is too far from its own.' },
+  OSTREE_PUSH_DENIED: { kind: 'denied', meaning: 'A store does not let these credentials do what a push needs.' },
   OSTREE_PUSH_FAILED: { kind: 'network', meaning: 'The place that a push writes to cannot be read or written.' },
+  OSTREE_PUSH_NO_BUCKET: { kind: 'not-found', meaning: 'The bucket that a push writes to does not exist.' },
   OSTREE_REF_AMBIGUOUS: { kind: 'usage', meaning: 'An abbreviated checksum fits more than one commit.' },
   OSTREE_REF_CONFLICT: { kind: 'exists', meaning: 'A ref cannot be written because another one is its directory, or stands below it.' },
   OSTREE_REF_INVALID: { kind: 'usage', meaning: 'A text is not a ref, refspec or revision.' },

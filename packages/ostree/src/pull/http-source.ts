@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import { type Bytes, collect, isKnownError } from '@cambium/base';
 import { createTransport, displayUrl, type HttpResponse, type Transport } from '@cambium/http';
 import { ostreeError } from '../errors.ts';
+import { MAX_SUMMARY_BYTES } from '../format/summary.ts';
 import type { RemoteConfig } from '../repo/remote-config.ts';
 import { cookieHeader, readCookies } from './cookies.ts';
-import type { Place, RemoteSource, Validator } from './remote-source.ts';
+import { MAX_METALINK_BYTES, metalinkMismatch, parseMetalink } from './metalink.ts';
+import type { Place, RemoteSource, SmallFile, Validator } from './remote-source.ts';
 
 export interface HttpSourceOptions {
   /** Instead of the remote's. */
@@ -31,15 +33,17 @@ const MAX_MIRRORLIST_BYTES: number = 1024 * 1024;
 const MAX_MIRRORS = 100;
 const MIRRORLIST = 'mirrorlist=';
 
-/** @throws OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR HTTP_* */
+/** @throws OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR OSTREE_METALINK_INVALID HTTP_* */
 export async function openHttpSource(repoPath: string, remote: RemoteConfig, options: HttpSourceOptions, signal?: AbortSignal): Promise<RemoteSource> {
+  const { metalink } = remote;
   const url = options.url ?? remote.url;
-  if (url === undefined) throw ostreeError('OSTREE_REMOTE_UNUSABLE', `No "url" option in remote "${remote.name}"`);
+  if (url === undefined && metalink === undefined) throw ostreeError('OSTREE_REMOTE_UNUSABLE', `No "url" option in remote "${remote.name}"`);
   const transport = transportFor(remote, options);
   try {
     const source = new HttpSource(transport, readCookies(repoPath, remote.name), options.headers ?? []);
-    await source.resolve('metadata', url, signal);
-    await source.resolve('content', remote.contentUrl ?? url, signal);
+    if (metalink !== undefined) await source.resolveMetalink(metalink, signal);
+    else await source.resolve('metadata', url as string, signal);
+    await source.resolve('content', remote.contentUrl ?? (metalink === undefined ? url : undefined), signal);
     return source;
   } catch (error) {
     await transport.close();
@@ -84,6 +88,8 @@ class HttpSource implements RemoteSource {
   readonly #cookies: ReturnType<typeof readCookies>;
   readonly #headers: ReadonlyArray<readonly [string, string]>;
   readonly #bases: Record<Place, URL[]> = { metadata: [], content: [] };
+  /** The one that a metalink told of. */
+  #summary: SmallFile | undefined;
 
   constructor(transport: Transport, cookies: ReturnType<typeof readCookies>, headers: ReadonlyArray<readonly [string, string]>) {
     this.#transport = transport;
@@ -91,12 +97,46 @@ class HttpSource implements RemoteSource {
     this.#headers = headers;
   }
 
-  /** Finds out where a place is: a URL, or the mirrors of a list. */
-  async resolve(place: Place, text: string, signal?: AbortSignal): Promise<void> {
+  /** Finds out where a place is: a URL, or the mirrors of a list; where metadata is, when nothing is said. */
+  async resolve(place: Place, text: string | undefined, signal?: AbortSignal): Promise<void> {
+    if (text === undefined) {
+      this.#bases[place] = this.#bases.metadata;
+      return;
+    }
     const isList = text.startsWith(MIRRORLIST);
     const base = isList ? webUrl(text.slice(MIRRORLIST.length)) : baseUrl(text);
     if (place === 'metadata') this.where = displayUrl(base);
     this.#bases[place] = isList ? await this.#mirrors(base, signal) : [base];
+  }
+
+  /** Fetches the summary from the first place that has the one which a metalink tells of; all else is beside it. */
+  async resolveMetalink(text: string, signal?: AbortSignal): Promise<void> {
+    const at = webUrl(text);
+    const collectAtMost = (limitBytes: number, what: string) => (response: HttpResponse) => collect(this.#counted(response.body), limitBytes, what);
+    const document = await this.#once(at, undefined, signal, collectAtMost(MAX_METALINK_BYTES, 'metalink'));
+    if (document === undefined) throw missingFile(displayUrl(at));
+    const metalink = parseMetalink(document, 'summary');
+    if (metalink.sizeBytes > MAX_SUMMARY_BYTES) throw tooLarge('summary', MAX_SUMMARY_BYTES);
+    let problem = '';
+    for (const url of metalink.urls) {
+      try {
+        const bytes = await this.#once(url, undefined, signal, collectAtMost(MAX_SUMMARY_BYTES, 'summary'));
+        const mismatch = bytes === undefined ? 'Server returned HTTP 404' : metalinkMismatch(metalink, bytes);
+        if (bytes !== undefined && mismatch === undefined) {
+          const base = new URL('.', url);
+          this.where = displayUrl(base);
+          this.#bases.metadata = [base];
+          this.#summary = { bytes };
+          return;
+        }
+        problem = `${displayUrl(url)}: ${mismatch}`;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isKnownError(error)) throw error;
+        problem = error.message;
+      }
+    }
+    throw ostreeError('OSTREE_REMOTE_ERROR', `Exhausted ${metalink.urls.length} metalink targets, last error: ${problem}`);
   }
 
   async get(
@@ -105,6 +145,7 @@ class HttpSource implements RemoteSource {
     signal?: AbortSignal,
   ): ReturnType<RemoteSource['get']> {
     const { limitBytes, place = 'metadata', since } = options;
+    if (path === 'summary' && this.#summary !== undefined) return this.#summary;
     return this.#ask(path, place, signal, since, async (response) => {
       if (response.status === 304) {
         response.discard();

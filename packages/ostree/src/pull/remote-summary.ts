@@ -22,15 +22,7 @@ export interface RemoteSummary {
 
 /** Opens a remote's repository where its settings say. @throws OSTREE_REMOTE_UNUSABLE OSTREE_REPO_NOT_FOUND HTTP_* */
 export async function openRemote(repo: Repo, remote: RemoteConfig, options: HttpSourceOptions, signal?: AbortSignal): Promise<RemoteSource> {
-  if (remote.customBackend !== undefined) {
-    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot fetch via libostree - remote '${remote.name}' uses custom backend '${remote.customBackend}'`);
-  }
   const url = options.url ?? remote.url;
-  if (url === undefined && remote.metalink !== undefined) {
-    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot fetch from remote '${remote.name}': metalinks are not available in this version`, {
-      hint: 'Give the remote a url',
-    });
-  }
   if (url?.startsWith('file:') === true) return openFileSource(url);
   return openHttpSource(repo.path, remote, options, signal);
 }
