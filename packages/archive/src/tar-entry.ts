@@ -1,5 +1,7 @@
 /** One entry of a tar archive, and the limits within which archives are read. */
 
+import type { ArchiveErrorCode } from './errors.ts';
+
 export type TarType = 'file' | 'hardlink' | 'symlink' | 'char' | 'block' | 'directory' | 'fifo';
 
 /** An extended attribute, both parts as bytes. */
@@ -68,6 +70,9 @@ export const MAX_XATTRS = 1024;
 export const MAX_XATTR_VALUE_BYTES: number = 1 << 16;
 /** A fragmented disk image has thousands. */
 export const MAX_SPARSE_EXTENTS: number = 1 << 18;
+
+/** Ends the parsing, with where and in what the fault stands. */
+export type TarFail = (code: ArchiveErrorCode, why: string) => never;
 
 export const BLOCK = 512;
 export const EMPTY: Uint8Array = new Uint8Array(0);

@@ -3,13 +3,8 @@
  * Source: POSIX.1-2018 pax, "pax Extended Header"; GNU tar manual, "Storing Sparse Files"; star(5) for `SCHILY.*`.
  */
 import { archiveError } from './errors.ts';
+import type { TarFail } from './tar-entry.ts';
 import { parseDecimal } from './tar-numbers.ts';
-
-/** Where and in what a header stands, for messages. */
-export type PaxFail = (
-  code: 'ARCHIVE_TAR_PAX_INVALID' | 'ARCHIVE_TAR_XATTR_INVALID' | 'ARCHIVE_TAR_TOO_LARGE' | 'ARCHIVE_TAR_SPARSE_INVALID',
-  why: string,
-) => never;
 
 export interface PaxLimits {
   maxXattrs: number;
@@ -43,7 +38,7 @@ export class PaxValues {
 }
 
 /** Calls `each` for every record of `block`. The value is a view. */
-export function forEachPaxRecord(block: Uint8Array, fail: PaxFail, each: (key: string, value: Uint8Array) => void): void {
+export function forEachPaxRecord(block: Uint8Array, fail: TarFail, each: (key: string, value: Uint8Array) => void): void {
   const text = Buffer.from(block.buffer, block.byteOffset, block.byteLength);
   let at = 0;
   while (at < block.length) {
@@ -66,7 +61,7 @@ export function forEachPaxRecord(block: Uint8Array, fail: PaxFail, each: (key: s
  *
  * @throws through `fail`
  */
-export function applyPaxRecord(values: PaxValues, key: string, value: Uint8Array, limits: PaxLimits, fail: PaxFail): void {
+export function applyPaxRecord(values: PaxValues, key: string, value: Uint8Array, limits: PaxLimits, fail: TarFail): void {
   const unset = value.length === 0;
   switch (key) {
     case 'path':
@@ -150,7 +145,7 @@ export function paxXattrs(values: PaxValues): [name: Uint8Array, value: Uint8Arr
   return names.map((key) => [Uint8Array.from(Buffer.from(key, 'latin1')), all.get(key) as Uint8Array]);
 }
 
-function setXattr(map: Map<string, Uint8Array>, key: string, value: Uint8Array, limits: PaxLimits, fail: PaxFail): void {
+function setXattr(map: Map<string, Uint8Array>, key: string, value: Uint8Array, limits: PaxLimits, fail: TarFail): void {
   // XATTR_NAME_MAX of Linux.
   if (key.length === 0 || key.length > 255 || key.includes('\0')) fail('ARCHIVE_TAR_XATTR_INVALID', 'an extended attribute has an impossible name');
   if (value.length > limits.maxXattrValueBytes) {
@@ -168,37 +163,37 @@ function decodeKey(key: string, pattern: RegExp): string {
   return key.includes('%') ? key.replace(pattern, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))) : key;
 }
 
-function base64(value: Uint8Array, fail: PaxFail): Uint8Array {
+function base64(value: Uint8Array, fail: TarFail): Uint8Array {
   const text = latin1(value);
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) fail('ARCHIVE_TAR_XATTR_INVALID', 'an extended attribute is not base64');
   return Uint8Array.from(Buffer.from(text, 'base64'));
 }
 
-function name(key: string, value: Uint8Array, fail: PaxFail): Uint8Array {
+function name(key: string, value: Uint8Array, fail: TarFail): Uint8Array {
   if (value.includes(0)) fail('ARCHIVE_TAR_PAX_INVALID', `"${key}" holds a NUL`);
   return new Uint8Array(value);
 }
 
-function decimal(key: string, value: Uint8Array, fail: PaxFail): number {
+function decimal(key: string, value: Uint8Array, fail: TarFail): number {
   const number = parseDecimal(value, 0, value.length);
   if (Number.isNaN(number)) fail('ARCHIVE_TAR_PAX_INVALID', `"${key}" is not a number from 0 to 2^53`);
   return number;
 }
 
-function time(value: Uint8Array, fail: PaxFail): number {
+function time(value: Uint8Array, fail: TarFail): number {
   const text = latin1(value);
   if (!/^-?[0-9]{1,15}(?:\.[0-9]*)?$/.test(text)) fail('ARCHIVE_TAR_PAX_INVALID', '"mtime" is not a time');
   return Number(text);
 }
 
-function sparseNumber(values: PaxValues, number: number, parity: 0 | 1, limits: PaxLimits, fail: PaxFail): void {
+function sparseNumber(values: PaxValues, number: number, parity: 0 | 1, limits: PaxLimits, fail: TarFail): void {
   values.sparseMap ??= [];
   if (values.sparseMap.length % 2 !== parity) fail('ARCHIVE_TAR_SPARSE_INVALID', 'offsets and lengths do not alternate');
   if (values.sparseMap.length >= limits.maxSparseExtents * 2) fail('ARCHIVE_TAR_TOO_LARGE', `over ${limits.maxSparseExtents} extents`);
   values.sparseMap.push(number);
 }
 
-function sparseList(value: Uint8Array, limits: PaxLimits, fail: PaxFail): number[] {
+function sparseList(value: Uint8Array, limits: PaxLimits, fail: TarFail): number[] {
   const map: number[] = [];
   for (let at = 0; at < value.length; ) {
     const comma = value.indexOf(0x2c, at);
