@@ -1,6 +1,6 @@
 /**
- * Reporter of `npm test`: failures and skips in full, one line per package for what passed, coverage per package, and
- * the test runner's own closing lines.
+ * Reporter of `npm test`: failures and skips in full, one line per package for what passed, the files that took longest,
+ * coverage per package, and the test runner's own warnings and closing lines.
  */
 import { AssertionError } from 'node:assert';
 import { relative } from 'node:path';
@@ -26,6 +26,7 @@ interface Covered {
 /** Yields the text of a run. Used as `--test-reporter`. */
 export default async function* report(source: AsyncIterable<TestEvent>): AsyncGenerator<string, void> {
   const packages = new Map<string, Count>();
+  const files = new Map<string, number>();
   const skips = new Map<string, string[]>();
   const failures: string[] = [];
   const closing: string[] = [];
@@ -39,7 +40,11 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
         const place = placeOf(data.file);
         const count = packages.get(place) ?? { pass: 0, fail: 0, skip: 0, durationMs: 0 };
         packages.set(place, count);
-        if (data.nesting === 0) count.durationMs += data.details.duration_ms;
+        if (data.nesting === 0) {
+          count.durationMs += data.details.duration_ms;
+          const file = relative(process.cwd(), data.file ?? '');
+          files.set(file, (files.get(file) ?? 0) + data.details.duration_ms);
+        }
         if (data.skip !== undefined) {
           count.skip += 1;
           const reason = typeof data.skip === 'string' ? data.skip : 'no reason given';
@@ -59,7 +64,9 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
         yield event.data.message;
         break;
       case 'test:diagnostic':
-        if (event.data.nesting === 0 && isClosing(event.data.message)) closing.push(event.data.message);
+        if (event.data.nesting !== 0) break;
+        if (isClosing(event.data.message)) closing.push(event.data.message);
+        else if (event.data.level !== 'info') yield `${event.data.message}\n`;
         break;
       case 'test:coverage':
         coverage = event.data.summary.files;
@@ -67,6 +74,7 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
     }
   }
   yield summaryTable(packages);
+  yield slowestTable(files);
   for (const [reason, names] of skips) yield `skipped: ${reason}\n${names.map((name) => `  ${name}\n`).join('')}`;
   if (coverage.length > 0) yield coverageTable(coverage);
   if (failures.length > 0) yield `\n${failures.length} failed:\n${failures.join('')}`;
@@ -99,6 +107,16 @@ function summaryTable(packages: ReadonlyMap<string, Count>): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([place, count]) => [place, String(count.pass), String(count.fail), String(count.skip), (count.durationMs / 1000).toFixed(1)]);
   return table(['package', 'pass', 'fail', 'skip', 'seconds'], rows);
+}
+
+const SLOWEST = 10;
+
+function slowestTable(files: ReadonlyMap<string, number>): string {
+  const rows = [...files]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, SLOWEST)
+    .map(([file, durationMs]) => [file, (durationMs / 1000).toFixed(1)]);
+  return table(['longest', 'seconds'], rows);
 }
 
 function coverageTable(files: readonly CoverageFile[]): string {
