@@ -20,7 +20,7 @@ export interface HttpSourceOptions {
   /** Abort below this; 1000 bytes over 30 seconds, as libostree. */
   lowSpeed?: { bytesPerSecond: number; seconds: number } | undefined;
   stallTimeoutMs?: number | undefined;
-  /** Appended to the name of this program. */
+  /** What this program calls itself: `cambium`. */
   userAgent?: string | undefined;
   /** Returns the proxy for an origin when the remote names none. */
   proxy?: ((origin: string) => string | undefined) | undefined;
@@ -41,6 +41,7 @@ export async function openHttpSource(repoPath: string, remote: RemoteConfig, opt
   const transport = transportFor(remote, options);
   try {
     const source = new HttpSource(transport, readCookies(repoPath, remote.name), options.headers ?? []);
+    // As in libostree a metalink counts before any URL, one given for this pull included.
     if (metalink !== undefined) await source.resolveMetalink(metalink, signal);
     else await source.resolve('metadata', url as string, signal);
     await source.resolve('content', remote.contentUrl ?? (metalink === undefined ? url : undefined), signal);
@@ -69,7 +70,7 @@ function transportFor(remote: RemoteConfig, options: HttpSourceOptions): Transpo
     // Every object is verified by its checksum, and refs by what the remote's settings ask for.
     plainHttp: 'any',
     insecure: remote.tlsPermissive,
-    userAgent: `cambium${options.userAgent === undefined ? '' : ` ${options.userAgent}`}`,
+    ...(options.userAgent === undefined ? {} : { userAgent: options.userAgent }),
     retry: { attempts: 1 + (options.networkRetries ?? NETWORK_RETRIES), ...(options.backoffMs === undefined ? {} : { backoffMs: options.backoffMs }) },
     ...(options.stallTimeoutMs === undefined ? {} : { stallTimeoutMs: options.stallTimeoutMs }),
     ...(tlsCaPath === undefined ? {} : { ca: [pem(tlsCaPath, 'tls-ca-path')], onlyCa: true }),
@@ -211,7 +212,7 @@ class HttpSource implements RemoteSource {
       target.password = '';
     }
     for (const [name, value] of this.#headers) headers[name.toLowerCase()] = value;
-    return this.#transport.exchange({ method: 'GET', url: target, headers, signal }, async (response) => {
+    return this.#transport.exchange({ method: 'GET', url: target, headers, signal, resume: true }, async (response) => {
       const { status } = response;
       if (status === 200 || (status === 304 && since !== undefined)) return consume(response);
       this.transferredBytes += Math.min(lengthOf(response) ?? 0, 64 * 1024);
@@ -267,8 +268,10 @@ function baseUrl(text: string): URL {
 function webUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url;
-  throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${url === undefined ? text : displayUrl(url)}" of a remote`, {
+  const shown = url === undefined ? text : displayUrl(url);
+  throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${shown}" of a remote`, {
     hint: 'Write one that begins with http://, https:// or file://',
+    data: { ostreeMessage: `Invalid URI scheme in ${shown}` },
   });
 }
 
