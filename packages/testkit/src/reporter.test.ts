@@ -29,10 +29,26 @@ test('group', async (t) => { await t.test('inner', () => { throw Object.assign(n
   const { status, stdout } = await run(process.execPath, args, { cwd: directory, env, accept: 'any' });
   assert.equal(status, 1);
   assert.match(stdout, /^alpha +1 +3 +1 +\d+\.\d$/m);
+  assert.match(stdout, /^packages\/alpha\/a\.test\.mjs +\d+\.\d$/m);
   assert.match(stdout, /^skipped: not installed: thing\n {2}later \(alpha\)$/m);
   assert.match(stdout, /^✖ bad \(packages\/alpha\/a\.test\.mjs\)\n {4}AssertionError/m);
   assert.match(stdout, /boom[\s\S]*X_BOOM/);
   assert.match(stdout, /^coverage +lines % +branches % +functions %$/m);
   assert.match(stdout, /^alpha +[\d.]+ +[\d.]+ +[\d.]+$/m);
   assert.match(stdout, /ℹ tests 5\nℹ suites 0\nℹ pass 1\nℹ fail 3\nℹ cancelled 0\nℹ skipped 1\nℹ todo 0\nℹ duration_ms [\d.]+\n$/);
+});
+
+test('why there is no coverage is said', async (t) => {
+  const directory = scratch(t);
+  writeFileSync(
+    join(directory, 'a.test.mjs'),
+    `import { writeFileSync } from 'node:fs';
+import test from 'node:test';
+test('leaves half a file', () => writeFileSync(process.env.NODE_V8_COVERAGE + '/coverage-1-1700000000000-0.json', '{"result":['));
+`,
+  );
+  const args = ['--test', '--experimental-test-coverage', `--test-reporter=${REPORTER}`, '--test-reporter-destination=stdout', 'a.test.mjs'];
+  const { NODE_TEST_CONTEXT: _context, NODE_V8_COVERAGE: _coverage, ...env } = process.env;
+  const { stdout } = await run(process.execPath, args, { cwd: directory, env, accept: 'any' });
+  assert.match(stdout, /Could not report code coverage/);
 });
