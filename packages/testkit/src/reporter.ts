@@ -66,7 +66,7 @@ export default async function* report(source: AsyncIterable<TestEvent>): AsyncGe
       case 'test:diagnostic':
         if (event.data.nesting !== 0) break;
         if (isClosing(event.data.message)) closing.push(event.data.message);
-        else if (event.data.level !== 'info') yield `${event.data.message}\n`;
+        else if (event.data.level !== 'info' || event.data.message.startsWith('Warning')) yield `${event.data.message}\n`;
         break;
       case 'test:coverage':
         coverage = event.data.summary.files;
