@@ -101,6 +101,34 @@ test('redirects: followed, bounded, never in circles, with credentials kept at h
   assert.equal(requests().at(-1)?.headers.authorization, 'Basic x');
 });
 
+test('a body that is opened is opened again for another try, and a redirect can be an answer', async (t) => {
+  const bodies: string[] = [];
+  const server = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    request.on('end', () => {
+      bodies.push(`${request.method} ${request.headers['content-length']} ${body}`);
+      if (bodies.length === 1) response.writeHead(503).end();
+      else if (bodies.length === 2) response.writeHead(307, { location: '/elsewhere' }).end();
+      else response.end('done');
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  defer(t, () => closeServer(server));
+  const transport = transportOf(t);
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('two ');
+    yield Buffer.from('chunks');
+  };
+  const request = { method: 'PUT', headers: { 'content-length': '10' }, body: chunks } as const;
+  assert.equal((await ask(transport, url, { ...request, redirects: 'answer' })).status, 307);
+  assert.equal((await ask(transport, url, { ...request, body: Buffer.from('ten  bytes') })).text, 'done');
+  assert.deepEqual(bodies, ['PUT 10 two chunks', 'PUT 10 two chunks', 'PUT 10 ten  bytes']);
+});
+
 test('a password in a URL is a Basic login, and stays with its server', async (t) => {
   const elsewhere = await serve(t);
   const { host, requests } = await serve(t, {

@@ -3,6 +3,7 @@
  *
  * Source: RFC 9110 sections 10.2.3 (Retry-After), 15.4 (redirects).
  */
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bytes } from '@cambium/base';
 import { type ConnectionOptions, createConnections } from './connections.ts';
@@ -38,11 +39,14 @@ export interface TransportOptions extends ConnectionOptions {
 }
 
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST';
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT';
   /** User and password in it are sent as a Basic login, to its host only. */
   url: URL;
   headers: Record<string, string>;
-  body?: string;
+  /** What is opened is opened again for each try; its length goes into `content-length`. */
+  body?: string | Uint8Array | (() => Bytes);
+  /** What a redirect is: followed (the default), or an answer like others, for who must sign each request for its place. */
+  redirects?: 'follow' | 'answer';
   signal?: AbortSignal | undefined;
   /** Ends with a {@link ProtocolFailure} at once when the peer may speak the other of HTTP and HTTPS. */
   probe?: boolean;
@@ -125,7 +129,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
       method: request.method,
       path: `${url.pathname}${url.search}`,
       headers,
-      ...(request.body === undefined ? {} : { body: request.body }),
+      ...(request.body === undefined ? {} : { body: typeof request.body === 'function' ? Readable.from(request.body(), { objectMode: false }) : request.body }),
       ...(request.signal === undefined ? {} : { signal: request.signal }),
     });
     // Whoever reads the body hears of its failure there; without a listener the process would hear of it too.
@@ -149,10 +153,10 @@ export function createTransport(options: TransportOptions = {}): Transport {
       requireAllowed(url, isPlainAllowed);
       const response = await onceTrusting(request, url, headers);
       const location = response.headers.location;
-      if (![301, 302, 303, 307, 308].includes(response.status) || typeof location !== 'string') return response;
+      if (![301, 302, 303, 307, 308].includes(response.status) || typeof location !== 'string' || request.redirects === 'answer') return response;
       response.discard();
       // Only downloads are redirected by honest servers; a login must not travel.
-      if (request.method === 'POST') throw redirectError(url, 'a login must not be redirected');
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw redirectError(url, 'a login must not be redirected');
       const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined;
       if (next === undefined) throw redirectError(url, 'the new place is not a URL');
       next.hash = '';

@@ -11,6 +11,7 @@ export * from './processes.ts';
 export * from './push.ts';
 export * from './registry.ts';
 export * from './run.ts';
+export * from './s3-server.ts';
 export * from './scratch.ts';
 export * from './static-server.ts';
 export * from './tar-bytes.ts';
