@@ -3,6 +3,7 @@ import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { cacheControl } from '@cambium/ostree';
 import { isUnchanged, rangeOf, type Validators } from './conditions.ts';
 import { type RepoFile, repoFile, repoFileOfRequest } from './repo-path.ts';
 
@@ -10,7 +11,6 @@ import { type RepoFile, repoFile, repoFileOfRequest } from './repo-path.ts';
 const SMALL_BYTES = 64 * 1024;
 /** A slow client holds one of these for each request. */
 const STREAM_CHUNK_BYTES = 64 * 1024;
-const A_YEAR_SECONDS = 365 * 24 * 60 * 60;
 const FIXED_HEADERS = { 'content-type': 'application/octet-stream', 'x-content-type-options': 'nosniff' };
 
 /**
@@ -37,7 +37,7 @@ export async function answer(root: string, request: IncomingMessage, response: S
       etag,
       'last-modified': new Date(validators.modifiedMs).toUTCString(),
       'accept-ranges': 'bytes',
-      'cache-control': file.immutable ? `public, max-age=${A_YEAR_SECONDS}, immutable` : 'no-cache',
+      'cache-control': cacheControl(file.path),
     };
     if (isUnchanged(request.headers, validators)) return end(response, 304, headers);
     const range = request.method === 'GET' ? rangeOf(request.headers, sizeBytes, validators) : undefined;

@@ -3,6 +3,7 @@
  *
  * Source: libostree `ostree-repo-pull.c` (what it asks for), `ostree-core.c` (names of objects and deltas).
  */
+import { isNamedByContent } from '@cambium/ostree';
 
 export interface RepoFile {
   /** Relative to the repository. */
@@ -11,7 +12,6 @@ export interface RepoFile {
   immutable: boolean;
 }
 
-const OBJECT = /^objects\/[0-9a-f]{2}\/[0-9a-f]{62}\.(?:filez|commit|dirtree|dirmeta)$/;
 /** Detached metadata gets more signatures, and a tombstone tells of a deletion: both belong to a checksum without being it. */
 const BESIDE_OBJECT = /^objects\/[0-9a-f]{2}\/[0-9a-f]{62}\.(?:commitmeta|tombstone-commit)$/;
 /** A delta is named after the commits it leads between; made anew with other settings it has other parts under the same names. */
@@ -37,7 +37,7 @@ export function repoFileOfRequest(target: string): RepoFile | undefined {
 
 /** As {@link repoFileOfRequest}, for a path relative to the repository. */
 export function repoFile(path: string): RepoFile | undefined {
-  if (OBJECT.test(path)) return { path, immutable: true };
+  if (isNamedByContent(path)) return { path, immutable: true };
   const known = [TOP, BELOW, BESIDE_OBJECT, DELTA, DELTA_INDEX].some((pattern) => pattern.test(path));
   return known ? { path, immutable: false } : undefined;
 }

@@ -59,8 +59,9 @@ export function sftpTarget(options: SftpOptions): PushTarget {
         signal,
         () => undefined,
       ),
-    put: (files, signal, onPut) =>
+    put: (groups, signal, onPut) =>
       withScratch(async (scratch) => {
+        const files = groups.flat();
         let done = 0;
         const stamp = `push-${process.pid}-${Date.now()}`;
         const commands = function* (): Generator<string> {

@@ -23,8 +23,8 @@ export interface PushTarget {
   read(path: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /** Makes directories, parents first; those that are there stay. */
   makeDirectories(paths: readonly string[], signal?: AbortSignal): Promise<void>;
-  /** Puts files in the order given: each is written under another name in `tmp` and renamed, so that no final name has part of a file. */
-  put(files: readonly PushFile[], signal: AbortSignal | undefined, onPut: (file: PushFile) => void): Promise<void>;
+  /** Puts groups of files one after the other, and the files of a group in any order. No final name ever has part of a file. */
+  put(groups: readonly (readonly PushFile[])[], signal: AbortSignal | undefined, onPut: (file: PushFile) => void): Promise<void>;
   /** Keeps others from pruning there meanwhile, where that can be done; returns what lets go. */
   hold(signal?: AbortSignal): Promise<() => void>;
   /** Returns when what was put is on disk, where the target can tell. */
@@ -59,9 +59,9 @@ export function directoryTarget(root: string): PushTarget {
     makeDirectories: async (paths) => {
       for (const path of paths) mkdirSync(join(root, path), { recursive: true });
     },
-    put: async (files, signal, onPut) => {
+    put: async (groups, signal, onPut) => {
       const changed = new Set<string>();
-      for (const file of files) {
+      for (const file of groups.flat()) {
         signal?.throwIfAborted();
         const temporary = join(root, 'tmp', `push-${randomBytes(8).toString('hex')}`);
         try {

@@ -115,24 +115,24 @@ async function run(
   if (dryRun) return result;
 
   // In this order: whoever sees a name finds all that it leads to.
-  const stages: PushFile[][] = [
-    objects.files,
-    [...objects.detached, ...objects.commits],
-    deltas.flatMap(({ parts }) => parts),
-    [...deltas.map(({ superblock }) => superblock), ...indexFiles(repo, commits)],
-    moved.map(({ ref, to }) => ({ path: `refs/heads/${ref}`, content: Buffer.from(`${to}\n`) })),
-    summaryFiles,
+  const stages: PushFile[][][] = [
+    [objects.files],
+    [objects.detached, objects.commits],
+    [deltas.flatMap(({ parts }) => parts)],
+    [deltas.map(({ superblock }) => superblock), indexFiles(repo, commits)],
+    [moved.map(({ ref, to }) => ({ path: `refs/heads/${ref}`, content: Buffer.from(`${to}\n`) }))],
+    summaryFiles.map((file) => [file]),
   ];
   await target.makeDirectories(isNew ? DIRECTORIES : ['tmp'], signal);
-  if (isNew) await target.put([{ path: 'config', content: Buffer.from('[core]\nrepo_version=1\nmode=archive-z2\n') }], signal, () => undefined);
+  if (isNew) await target.put([[{ path: 'config', content: Buffer.from('[core]\nrepo_version=1\nmode=archive-z2\n') }]], signal, () => undefined);
   const directories = new Set<string>();
-  for (const { path } of stages.flat()) for (let at = dirname(path); at !== '.'; at = dirname(at)) directories.add(at);
+  for (const { path } of stages.flat(2)) for (let at = dirname(path); at !== '.'; at = dirname(at)) directories.add(at);
   await target.makeDirectories([...directories].sort(), signal);
-  const total = stages.reduce((sum, files) => sum + bytesOf(files), 0);
+  const total = bytesOf(stages.flat(2));
   let files = 0;
   let bytes = 0;
   for (const stage of stages) {
-    if (stage.length === 0) continue;
+    if (stage.every((group) => group.length === 0)) continue;
     await target.put(stage, signal, (file) => {
       files++;
       bytes += sizeOf(file);

@@ -1,0 +1,93 @@
+/**
+ * A push into a bucket of an S3-compatible store, from where it can be served as it is. Each file is there whole or not at
+ * all, and many are under way at once.
+ *
+ * Source: Amazon S3 API reference, ListObjectsV2, GetObject.
+ */
+import { isKnownError, mapLimit } from '@cambium/base';
+import { ostreeError } from '../errors.ts';
+import type { PushFile, PushTarget } from './push-target.ts';
+import { type BucketOptions, openBucket } from './s3-client.ts';
+import { type PartOptions, putObject } from './s3-upload.ts';
+import { xmlTexts } from './xml-texts.ts';
+
+export interface S3Options extends BucketOptions, PartOptions {
+  /** Where in the bucket the repository is; `''` for all of it. */
+  prefix?: string | undefined;
+}
+
+/** Requests under way: each waits for the store most of its time. */
+const AT_ONCE = 32;
+
+/**
+ * Many may push into one bucket, but nobody holds off who deletes there. The transport stays the caller's to close.
+ *
+ * @throws OSTREE_OPTION_INVALID
+ */
+export function s3Target(options: S3Options): PushTarget {
+  const bucket = openBucket(options);
+  const prefix = prefixOf(options.prefix ?? '');
+  const keyOf = (path: string): string => `${prefix}${path}`;
+
+  const namesIn = async (directory: string, signal: AbortSignal | undefined): Promise<string[]> => {
+    const start = `${keyOf(directory)}/`;
+    const names: string[] = [];
+    for (let token: string | undefined; ; ) {
+      const query = { 'list-type': '2', prefix: start, ...(token === undefined ? {} : { 'continuation-token': token }) };
+      const answer = await bucket.ask({ method: 'GET', query, signal });
+      if (answer.status !== 200) throw bucket.refusal(answer, `list "${start}"`);
+      for (const key of xmlTexts(answer.body, 'Key')) if (key.startsWith(start) && !key.includes('/', start.length)) names.push(key.slice(start.length));
+      if (xmlTexts(answer.body, 'IsTruncated')[0] !== 'true') return names;
+      const next = xmlTexts(answer.body, 'NextContinuationToken')[0];
+      if (next === undefined || next === token) throw bucket.refusal(answer, `list "${start}" to its end`);
+      token = next;
+    }
+  };
+
+  const putOne = async (file: PushFile, signal: AbortSignal | undefined): Promise<void> => {
+    signal?.throwIfAborted();
+    // A client asks for `a+b`, and such a store looks for `a b`.
+    if (bucket.plusIsSpace && file.path.includes('+')) await putObject(bucket, keyOf(file.path.replaceAll('+', ' ')), file.path, file.content, options, signal);
+    await putObject(bucket, keyOf(file.path), file.path, file.content, options, signal);
+  };
+
+  return {
+    name: `s3://${bucket.name}${prefix === '' ? '' : `/${prefix.slice(0, -1)}`}`,
+    list: async (directories, signal) => {
+      const found = await mapLimit(directories, AT_ONCE, async (directory) => [directory, await namesIn(directory, signal)] as const);
+      return new Map(found.filter(([, names]) => names.length > 0));
+    },
+    read: async (path, limitBytes, signal) => {
+      const key = keyOf(path);
+      try {
+        const answer = await bucket.ask({ method: 'GET', key, limitBytes, signal });
+        if (answer.status === 200) return answer.body;
+        if (answer.status === 404 && answer.code !== 'NoSuchBucket') return undefined;
+        throw bucket.refusal(answer, `read "${key}"`);
+      } catch (cause) {
+        if (!isKnownError(cause, 'BYTES_TOO_LARGE')) throw cause;
+        throw ostreeError('OSTREE_PUSH_FAILED', `Cannot read "${key}" in s3://${bucket.name}: over ${limitBytes} bytes`, { cause });
+      }
+    },
+    // There are none.
+    makeDirectories: () => Promise.resolve(),
+    put: async (groups, signal, onPut) => {
+      for (const group of groups) {
+        await mapLimit(group, AT_ONCE, async (file) => {
+          await putOne(file, signal);
+          onPut(file);
+        });
+      }
+    },
+    hold: () => Promise.resolve(() => undefined),
+    settle: () => Promise.resolve(),
+  };
+}
+
+function prefixOf(text: string): string {
+  const parts = text.split('/').filter((part) => part !== '');
+  // URLs have these taken out on their way.
+  if (parts.some((part) => part === '.' || part === '..') || /\p{Cc}/u.test(text))
+    throw ostreeError('OSTREE_OPTION_INVALID', `Cannot use ${JSON.stringify(text)} as a place in a bucket`);
+  return parts.map((part) => `${part}/`).join('');
+}
