@@ -1,0 +1,4 @@
+import { firstReason, needsPeer, needsRoot, testFuzzTargets } from '@cambium/testkit';
+import * as targets from './fuzz-targets.test.ts';
+
+testFuzzTargets(targets, { skip: firstReason(needsPeer('ostree', 'gpg', 'gpgconf'), needsRoot()), executions: 300, perTarget: { 'delta-apply': 60 } });
