@@ -21,3 +21,4 @@ export { type TarHandler, TarParser } from './tar-parser.ts';
 export { readTar, type TarFile } from './tar-reader.ts';
 export * from './tar-writer.ts';
 export { compressXz, decompressXz } from './xz.ts';
+export { XzWriter } from './xz-writer.ts';

@@ -5,24 +5,23 @@
  * anything is decompressed. Source: The .xz File Format 1.2.1; LZMA2 chunk headers as in XZ Embedded.
  */
 import { Cursor, isKnownError } from '@cambium/base';
-import { XzCompressor, xz } from '@napi-rs/lzma';
+import { xz } from '@napi-rs/lzma';
 import { archiveError } from './errors.ts';
+import { XzWriter } from './xz-writer.ts';
 
 /** That of `xz -9`; the decoder takes this much memory before its first byte. */
 const MAX_DICTIONARY_BYTES = 64 * 1024 * 1024;
-/** Memory for the encoder is about 95 MB; preset 8 would want four times that for a few percent. */
-const PRESET = 6;
 const MAGIC: Buffer = Buffer.from('fd377a585a00', 'hex');
 /** By type of check. */
 const CHECK_BYTES: readonly number[] = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
 const LZMA2 = 0x21;
 
-/** Returns `bytes` as an `.xz` stream with CRC64. Memory is bounded by input, output and about 95 MB. */
+/** Returns `bytes` as an `.xz` stream. */
 export async function compressXz(bytes: Uint8Array): Promise<Uint8Array> {
-  const compressor = new XzCompressor({ preset: PRESET });
   const parts: Uint8Array[] = [];
-  for (let at = 0; at < bytes.byteLength; at += 1 << 20) parts.push(Buffer.from(compressor.update(bytes.subarray(at, at + (1 << 20)))));
-  parts.push(await compressor.finish());
+  const writer = new XzWriter((part) => parts.push(Buffer.from(part)));
+  writer.write(bytes);
+  await writer.finish();
   return Buffer.concat(parts);
 }
 
