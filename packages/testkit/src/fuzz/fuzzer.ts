@@ -6,6 +6,8 @@ import { type FuzzTarget, isFinding, type Outcome, runInput } from './target.ts'
 const DEFAULT_MAX_BYTES = 16 * 1024;
 /** Beyond this an older one makes room. */
 const MAX_POOL = 2000;
+/** Messages that quote their input make each input a way of its own; more than these tell nothing. */
+const MAX_WAYS = 5000;
 
 /** The same seed and the same corpus give the same inputs, as long as the target behaves the same. */
 export class Fuzzer {
@@ -42,7 +44,7 @@ export class Fuzzer {
 
   /** Tells how an input went. */
   learn(input: Uint8Array, { way }: Outcome): void {
-    if (this.#ways.has(way)) return;
+    if (this.#ways.has(way) || this.#ways.size === MAX_WAYS) return;
     this.#ways.add(way);
     const copy = Uint8Array.from(input);
     if (this.#pool.length < MAX_POOL) this.#pool.push(copy);
