@@ -6,12 +6,15 @@
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bytes } from '@cambium/base';
+import { Answer } from './answer.ts';
+import { Cancelling } from './cancelling.ts';
 import { type ConnectionOptions, createConnections } from './connections.ts';
 import { httpError } from './errors.ts';
 import type { OnHttpEvent } from './events.ts';
-import { limitedFromBelow } from './low-speed.ts';
+import { SlowWatch } from './low-speed.ts';
 import { type NetworkProblem, networkProblem } from './network-errors.ts';
 import { displayUrl } from './redact.ts';
+import { resumable } from './resume.ts';
 
 export interface RetryOptions {
   /** Tries of one request, the first included. Default 5. */
@@ -48,6 +51,8 @@ export interface HttpRequest {
   /** What a redirect is: followed (the default), or an answer like others, for who must sign each request for its place. */
   redirects?: 'follow' | 'answer';
   signal?: AbortSignal | undefined;
+  /** A body that is broken off is gone on with where it ended, at once, where the server can do that. */
+  resume?: boolean;
   /** Ends with a {@link ProtocolFailure} at once when the peer may speak the other of HTTP and HTTPS. */
   probe?: boolean;
 }
@@ -58,6 +63,8 @@ export interface HttpResponse {
   headers: Readonly<Record<string, string | string[] | undefined>>;
   /** Where the answer came from, after redirects. */
   url: URL;
+  /** The body, when it was short and is here already. */
+  whole?: Uint8Array | undefined;
   body: Bytes;
   /** Lets go of the body; a short one is read so that the connection can be used again. */
   discard(): void;
@@ -92,6 +99,8 @@ export function createTransport(options: TransportOptions = {}): Transport {
   const maxBackoffMs = options.retry?.maxBackoffMs ?? DEFAULT_MAX_BACKOFF_MS;
   const maxRetryAfterMs = options.retry?.maxRetryAfterMs ?? DEFAULT_MAX_RETRY_AFTER_MS;
   const { on } = options;
+  const cancelling = new Cancelling();
+  const watch = options.lowSpeed === undefined ? undefined : new SlowWatch(options.lowSpeed);
 
   const plainHosts = Array.isArray(options.plainHttp) ? (options.plainHttp as readonly string[]) : [];
   /** Whether plain HTTP with a host was allowed by name. */
@@ -119,24 +128,26 @@ export function createTransport(options: TransportOptions = {}): Transport {
   };
 
   const once = async (request: HttpRequest, url: URL, headers: Record<string, string>): Promise<HttpResponse> => {
-    const pool = await connections.pool(url.origin, url.protocol === 'https:' && isInsecure(url.host));
-    const {
-      statusCode,
-      headers: answered,
-      body,
-    } = await pool.request({
-      origin: url.origin,
-      method: request.method,
-      path: `${url.pathname}${url.search}`,
-      headers,
-      ...(request.body === undefined ? {} : { body: typeof request.body === 'function' ? Readable.from(request.body(), { objectMode: false }) : request.body }),
-      ...(request.signal === undefined ? {} : { signal: request.signal }),
+    const { signal, method } = request;
+    signal?.throwIfAborted();
+    const { origin } = url;
+    const pool = await connections.pool(origin, url.protocol === 'https:' && isInsecure(url.host));
+    signal?.throwIfAborted();
+    const sent = typeof request.body === 'function' ? Readable.from(request.body(), { objectMode: false }) : request.body;
+    const answer = new Answer({
+      watch,
+      url,
+      method,
+      ended: (failed) => {
+        if (signal !== undefined) cancelling.forget(signal, answer);
+        if (failed && sent instanceof Readable) sent.on('error', () => undefined).destroy();
+      },
     });
-    // Whoever reads the body hears of its failure there; without a listener the process would hear of it too.
-    body.on('error', () => undefined);
-    on?.({ type: 'request', method: request.method, url: displayUrl(url), status: statusCode });
-    const paced = options.lowSpeed === undefined ? body : limitedFromBelow(body, options.lowSpeed, url);
-    return { status: statusCode, headers: answered, url, body: paced, discard: () => void body.dump({ limit: 64 * 1024 }).catch(() => undefined) };
+    if (signal !== undefined) cancelling.follow(signal, answer);
+    pool.dispatch({ origin, method, path: `${url.pathname}${url.search}`, headers, ...(sent === undefined ? {} : { body: sent }) }, answer);
+    const { status, headers: answered, whole } = await answer.head;
+    on?.({ type: 'request', method, url: displayUrl(url), status });
+    return { status, headers: answered, url, whole, body: answer.body(), discard: () => answer.discard() };
   };
 
   const follow = async (request: HttpRequest): Promise<HttpResponse> => {
@@ -201,7 +212,11 @@ export function createTransport(options: TransportOptions = {}): Transport {
         let delayMs = backoff(attempt);
         let reason: string;
         try {
-          const response = await follow(request);
+          const first = await follow(request);
+          const response =
+            request.resume === true && first.whole === undefined
+              ? resumable(first, (more) => follow({ ...request, headers: { ...request.headers, ...more } }))
+              : first;
           if (!isRetryStatus(response.status) || attempt >= attempts) return await consume(response);
           const asked = retryAfterMs(response.headers['retry-after']);
           if (asked !== undefined && asked > maxRetryAfterMs) return await consume(response);
