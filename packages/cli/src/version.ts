@@ -13,6 +13,11 @@ export function versionText(): string {
 /** The libostree whose command line, output and formats are matched. */
 const COMPATIBLE_LIBOSTREE = '2022.7';
 
+/** Returns what servers are told: who counts or filters clients of theirs knows libostree's. @param more `--append-user-agent` */
+export function ostreeUserAgent(more: string | undefined): string {
+  return `libostree/${COMPATIBLE_LIBOSTREE}${more === undefined ? '' : ` ${more}`}`;
+}
+
 /**
  * Returns what scripts that ask for libostree's features read: lines of `  - NAME`.
  * Only what works here is listed; libostree's own test suite skips the rest by this list.

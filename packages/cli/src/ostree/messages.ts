@@ -39,10 +39,14 @@ function inTheirWords(error: KnownError, message: string): string {
     case 'OSTREE_REF_CONFLICT':
       // Ours names the whole ref that is in the way; libostree's name starts below the ref to be written.
       return message.replace(/^(Conflict: )(.+?)\/(.+) exists under \2 /, '$1$3 exists under $2 ');
+    case 'OSTREE_OBJECT_TOO_LARGE':
+      return message.replace(/^File (.*) of the remote is over the limit of (\d+) bytes$/, 'URI $1 exceeded maximum size of $2 bytes');
+    case 'TRUST_KEYRING_INVALID':
+      return message.replace(/^Cannot read keys from "(.*)": No such file/, 'open($1): No such file');
     case 'HTTP_UNREACHABLE':
       return message.startsWith('Lost the connection') ? `${message}: Transferred a partial file` : message;
     case 'OSTREE_OBJECT_CORRUPT':
-      return corruptionText(message, error.data.actual);
+      return corruptionText(message.replace(/^Cannot parse ([a-z]+) ([0-9a-f]{64}): (?=invalid name)/, '$2.$1: '), error.data.actual);
     default:
       return message;
   }

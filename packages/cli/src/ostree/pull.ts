@@ -1,9 +1,10 @@
 import { type Checksum, isChecksum } from '@cambium/base';
-import { formatDeltaTotals, formatPullResult, type PullEvent, type PullOptions, pull, Repo } from '@cambium/ostree';
+import { formatDeltaTotals, formatPullResult, formatSignatureReports, type PullEvent, type PullOptions, pull, Repo } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
 import type { ProgressStatus } from '../progress.ts';
 import { proxyRule } from '../proxies.ts';
+import { ostreeUserAgent } from '../version.ts';
 import { remoteTrustOptions } from './remote-network.ts';
 import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
@@ -50,7 +51,7 @@ export const command: Verb<typeof flags> = {
     // `REMOTE:BRANCH` alone is another way to name one branch.
     const colon = branches.length === 0 ? first.indexOf(':') : -1;
     const [remote, refs] = colon > 0 ? [first.slice(0, colon), [first.slice(colon + 1)]] : [first, branches];
-    const result = await pull(repo, await pullOptions(context, repo, values, remote, refs), context.signal, draw(context));
+    const result = await pull(repo, await pullOptions(context, repo, values, remote, refs), context.signal, follow(context, remote));
     context.ui.progress.clear();
     context.ui.result(values['dry-run'] ? formatDeltaTotals(result.deltas) : formatPullResult(result));
     return undefined;
@@ -85,7 +86,7 @@ async function pullOptions(context: VerbContext, repo: Repo, values: Values<type
     cacheDirectory: values['cache-dir'],
     url: values.url,
     networkRetries: values['network-retries'],
-    userAgent: values['append-user-agent'],
+    userAgent: ostreeUserAgent(values['append-user-agent']),
     proxy: proxyRule(context.environment),
     trust: remoteTrustOptions(context),
     bootId,
@@ -98,10 +99,21 @@ function revision(repo: Repo, rev: string): Checksum {
   return isChecksum(rev) ? rev : repo.refs.resolve(rev);
 }
 
-function draw({ ui }: VerbContext): (event: PullEvent) => void {
-  return ui.progress.watch<PullEvent>((event): ProgressStatus | undefined => {
+function follow(context: VerbContext, remote: string): (event: PullEvent) => void {
+  const draw = context.ui.progress.watch<PullEvent>((event): ProgressStatus | undefined => {
     if (event.type !== 'progress') return undefined;
     const done = event.content;
     return { what: event.metadataDone ? 'Receiving objects' : 'Receiving metadata and objects', done, total: event.contentWanted, unit: 'count' };
   });
+  // libostree's own tests look this way whether what is kept was used.
+  const failsOnCache = lookUp(context.environment, ['OSTREE_REPO_TEST_ERROR']) === 'invalid-cache';
+  return (event) => {
+    if (event.type === 'summary-cache-invalid' && failsOnCache)
+      throw new OstreeFailure(`Remote ${remote} cached summary invalid and OSTREE_REPO_TEST_ERROR_INVALID_CACHE specified`);
+    if (event.type === 'verified') {
+      const subject = event.what === 'summary' ? `Summary of ${remote}` : `Commit ${event.checksum}`;
+      context.ui.detail(`${subject}:\n${formatSignatureReports(event.signatures).trimEnd()}`);
+    }
+    draw(event);
+  };
 }

@@ -1,7 +1,8 @@
 /** `ostree remote refs` and `ostree remote summary`: what a remote says of itself. */
-import { fetchRemoteSummary, formatRawSummary, formatSummary, type RemoteSummary, type Repo, type TrustOptions } from '@cambium/ostree';
+import { fetchRemoteSummary, formatRawSummary, formatSignatures, formatSummary, type RemoteSummary, type Repo, type TrustOptions } from '@cambium/ostree';
 import { lookUp } from '../environment.ts';
 import { proxyRule } from '../proxies.ts';
+import { ostreeUserAgent } from '../version.ts';
 import { OstreeFailure, UsageError, type VerbContext } from './verb.ts';
 
 export interface RemoteNetworkFlags {
@@ -24,6 +25,9 @@ export async function printRemoteSummary(context: VerbContext, repo: Repo, value
   const { found } = await fetchSummary(context, repo, values, name);
   if (found === undefined) throw new OstreeFailure('Remote server has no summary file');
   context.ui.write(values.raw ? formatRawSummary(found.summary) : formatSummary(found.summary));
+  const signatures = found.signatures.flatMap(({ gpg }) => gpg ?? []);
+  if (values.raw || signatures.length === 0) return;
+  context.ui.write(`\n${formatSignatures(signatures, Date.now() / 1000).replace(/^Found/, 'GPG: Verification enabled, found')}`);
 }
 
 async function fetchSummary(
@@ -33,6 +37,7 @@ async function fetchSummary(
   remote: string | undefined,
 ): Promise<{ remote: string; found: RemoteSummary | undefined }> {
   if (remote === undefined) throw new UsageError('NAME must be specified');
-  const options = { cacheDirectory: values['cache-dir'], proxy: proxyRule(context.environment), trust: remoteTrustOptions(context) };
+  const userAgent = ostreeUserAgent(undefined);
+  const options = { cacheDirectory: values['cache-dir'], userAgent, proxy: proxyRule(context.environment), trust: remoteTrustOptions(context) };
   return { remote, found: await fetchRemoteSummary(repo, remote, options, context.signal) };
 }

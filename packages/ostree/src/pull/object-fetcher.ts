@@ -146,8 +146,9 @@ export class ObjectFetcher {
     }
     this.#queue.addUrgent(async () => {
       const bytes = await this.fetchMetadata('dirtree', tree.checksum);
+      const parsed = parseDirTree(bytes, `dirtree ${tree.checksum}`);
       this.#transaction.writeMetadata('dirtree', bytes);
-      this.#visit(tree, parseDirTree(bytes, `dirtree ${tree.checksum}`));
+      this.#visit(tree, parsed);
     });
   }
 

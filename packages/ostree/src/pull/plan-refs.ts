@@ -96,6 +96,10 @@ async function readRef(ref: string, source: RemoteSource, signal: AbortSignal | 
   const file = await source.get(path, { limitBytes: MAX_REF_FILE_BYTES }, signal);
   if (file === undefined || file === 'unchanged') throw missingFile(path);
   const text = Buffer.from(file.bytes).toString('latin1').trimEnd();
-  if (!isChecksum(text)) throw ostreeError('OSTREE_REF_INVALID', `Invalid rev ${text.slice(0, 80)}`, { data: { ref } });
+  if (!isChecksum(text)) {
+    // Often a page of HTML that says something else: its start, on one line.
+    const start = text.slice(0, 64).replace(/[^\x20-\x7e]/g, ' ');
+    throw ostreeError('OSTREE_REF_INVALID', `Fetching checksum for ref ((empty), ${ref}): Invalid rev ${start}`, { data: { ref } });
+  }
   return { ref, collection: undefined, checksum: text, commitBytes: undefined };
 }

@@ -2,6 +2,7 @@
 import type { Checksum } from '@cambium/base';
 import type { Repo } from '../repo/repo.ts';
 import type { TrustOptions } from '../sign/trust-policy.ts';
+import type { SignatureReport } from '../sign/verify.ts';
 import type { TransactionStats } from '../write/transaction.ts';
 import type { HttpSourceOptions } from './http-source.ts';
 
@@ -46,6 +47,10 @@ export interface PullOptions extends HttpSourceOptions {
 }
 
 export type PullEvent =
+  /** The remote's summary, or a commit, is signed as its settings ask. */
+  | { type: 'verified'; what: 'summary' | 'commit'; checksum: Checksum | undefined; signatures: readonly SignatureReport[] }
+  /** The summary that was kept from the last time does not fit its signature; the remote is asked for it. */
+  | { type: 'summary-cache-invalid' }
   | { type: 'commit'; checksum: Checksum; ref: string | undefined; present: boolean }
   /** What a static delta will bring. */
   | { type: 'delta'; name: string; parts: number; bytes: number; usizeBytes: number }

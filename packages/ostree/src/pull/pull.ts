@@ -5,7 +5,7 @@
  * reach. What a killed pull has staged is not fetched again.
  */
 import { join } from 'node:path';
-import { type Checksum, mapLimit } from '@cambium/base';
+import { type Checksum, isKnownError, mapLimit } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { metadataValue, parseCommit, parseMetadata } from '../format/commit-format.ts';
 import { KeyFile } from '../format/key-file.ts';
@@ -31,6 +31,8 @@ import type { RemoteSource } from './remote-source.ts';
 import { openRemote, type RemoteSummary, readRemoteSummary } from './remote-summary.ts';
 
 const MAX_CONFIG_BYTES: number = 1024 * 1024;
+/** Of a commit whose size no summary tells: libostree's limit. Larger ones are published with a summary. */
+const MAX_UNANNOUNCED_COMMIT_BYTES: number = 10 * 1024 * 1024;
 /** Commits looked at once: each is a request or two. */
 const COMMITS_AT_ONCE = 8;
 
@@ -41,15 +43,18 @@ const COMMITS_AT_ONCE = 8;
  */
 export async function pull(repo: Repo, options: PullOptions, signal?: AbortSignal, on: (event: PullEvent) => void = () => undefined): Promise<PullResult> {
   const startedMs = performance.now();
-  checkOptions(options);
+  checkOptions(repo, options);
   const remote = readRemote(repo, options.remote);
   if (remote.unconfiguredState !== undefined) throw ostreeError('OSTREE_REMOTE_UNUSABLE', `remote unconfigured-state: ${remote.unconfiguredState}`);
+  if (remote.customBackend !== undefined) {
+    throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot fetch via libostree - remote '${remote.name}' uses custom backend '${remote.customBackend}'`);
+  }
   const trust = readRemoteTrust(repo, remote.name, options.trust);
   const requested = requestedRefs(remote, options);
   const source = await openRemote(repo, remote, options, signal);
   let fetcher: ObjectFetcher | undefined;
   try {
-    const about = await readAbout(repo, source, trust, requested, options, signal);
+    const about = await readAbout(repo, source, trust, requested, options, signal, on);
     const wanted = await planRefs(requested, remote, source, about.summary?.summary, signal);
     const { fsync, perObjectFsync, bootId, workers } = options;
     await using transaction = await Transaction.begin(repo, { signal, fsync, perObjectFsync, bootId, workers });
@@ -78,8 +83,9 @@ export async function pull(repo: Repo, options: PullOptions, signal?: AbortSigna
   }
 }
 
-function checkOptions(options: PullOptions): void {
+function checkOptions(repo: Repo, options: PullOptions): void {
   const wrong = (message: string): Error => ostreeError('OSTREE_OPTION_INVALID', message);
+  if (options.staticDeltas === 'required' && repo.mode === 'archive') throw wrong("Can't use static deltas in an archive repo");
   if (options.dryRun === true && options.staticDeltas !== 'required') throw wrong('--dry-run requires --require-static-deltas');
   for (const path of options.subpaths ?? []) if (!path.startsWith('/')) throw wrong(`Cannot pull subpath "${path}": it must begin with /`);
 }
@@ -97,16 +103,19 @@ async function readAbout(
   requested: readonly RequestedRef[] | undefined,
   options: PullOptions,
   signal: AbortSignal | undefined,
+  on: (event: PullEvent) => void,
 ): Promise<About> {
   const needsSummary =
     requested === undefined ||
     trust.gpg.summary ||
     trust.sign.summary !== undefined ||
-    options.staticDeltas !== 'never' ||
+    options.staticDeltas === 'required' ||
     requested.some(({ checksum }) => checksum === undefined);
   const reading = source.repo === undefined ? source.get('config', { limitBytes: MAX_CONFIG_BYTES }, signal) : Promise.resolve(undefined);
   reading.catch(() => undefined);
-  const summary = needsSummary ? await readRemoteSummary(repo, source, trust, options.cacheDirectory, signal) : undefined;
+  const reader = { cacheDirectory: options.cacheDirectory, onInvalidCache: (): void => on({ type: 'summary-cache-invalid' }) };
+  const summary = needsSummary ? await readRemoteSummary(repo, source, trust, reader, signal) : undefined;
+  if (summary !== undefined && summary.signatures.length > 0) on({ type: 'verified', what: 'summary', checksum: undefined, signatures: summary.signatures });
   if (source.repo !== undefined) return { summary, tombstones: source.repo.settings.tombstoneCommits };
   const file = await reading;
   const config = file === undefined || file === 'unchanged' ? undefined : KeyFile.parse(Buffer.from(file.bytes).toString('utf8'), `config of ${source.where}`);
@@ -258,7 +267,7 @@ class Pull {
     }
     const local = this.#localRepo(checksum);
     const present = this.#repo.hasObject('commit', checksum);
-    const limit = commitBytes === undefined ? MAX_METADATA_BYTES : Math.min(MAX_METADATA_BYTES, commitBytes);
+    const limit = commitBytes === undefined ? MAX_UNANNOUNCED_COMMIT_BYTES : Math.min(MAX_METADATA_BYTES, commitBytes);
     const early = present || local !== undefined ? undefined : this.fetcher.fetchMetadata('commit', checksum, limit);
     early?.catch(() => undefined);
     const detached = await this.#detachedOf(checksum);
@@ -281,7 +290,9 @@ class Pull {
     base: Checksum | undefined,
     scan: boolean,
   ): Promise<Commit> {
-    await verifyCommitBytes(this.#trust, checksum, bytes, detached ?? this.#repo.readDetachedMetadata(checksum), this.fetcher.signal);
+    const { signal } = this.fetcher;
+    const signatures = await verifyCommitBytes(this.#trust, checksum, bytes, detached ?? this.#repo.readDetachedMetadata(checksum), signal);
+    if (signatures.length > 0) this.#on({ type: 'verified', what: 'commit', checksum, signatures });
     const commit = parseCommit(bytes, `commit ${checksum}`);
     this.#check(checksum, commit, wanted, current);
     const present = this.#repo.hasObject('commit', checksum);
@@ -340,6 +351,16 @@ class Pull {
 
   /** Signatures may have been added since: asked for every time. */
   async #detachedOf(checksum: Checksum): Promise<Metadata | undefined> {
+    try {
+      return await this.#readDetached(checksum);
+    } catch (error) {
+      // It is no part of the commit, and nobody asked for what may be in it.
+      if (isKnownError(error, 'OSTREE_OBJECT_CORRUPT') && !this.#trust.gpg.commits && this.#trust.sign.commits === undefined) return undefined;
+      throw error;
+    }
+  }
+
+  async #readDetached(checksum: Checksum): Promise<Metadata | undefined> {
     if (this.#source.repo !== undefined) return this.#source.repo.readDetachedMetadata(checksum);
     this.detachedFetched++;
     const file = await this.#source.get(`objects/${loosePath('commitmeta', checksum, 'archive')}`, { limitBytes: MAX_METADATA_BYTES }, this.fetcher.signal);

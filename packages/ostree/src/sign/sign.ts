@@ -113,15 +113,29 @@ export async function verifyCommitSignature(repo: Repo, checksum: Checksum, keys
   return found;
 }
 
-/** Returns the keyrings of a remote: its own file in the repository and what its `gpgkeypath` names, directories by their `*.gpg` and `*.asc` files. */
+/**
+ * Returns the keyrings of a remote: its own file in the repository and what its `gpgkeypath` names, directories by their `*.gpg` and `*.asc` files.
+ * Files are not looked into.
+ *
+ * @throws OSTREE_CONFIG_INVALID when paths are parted by both commas and semicolons
+ */
 export function remoteKeyrings(repo: Repo, remote: string): string[] {
   const own = join(repo.path, `${remote}.trustedkeys.gpg`);
   const files = existsSync(own) ? [own] : [];
-  for (const path of repo.config.list(`remote "${remote}"`, 'gpgkeypath') ?? []) {
-    // libostree takes commas for separators where there is no semicolon.
-    for (const one of path.split(',')) if (one !== '') files.push(...keyFiles(one));
-  }
+  for (const path of keyPaths(repo, remote)) files.push(...keyFiles(path));
   return files;
+}
+
+/** Semicolons part the paths, or commas where there is no semicolon. One that is empty at the start or between others is a path: of no file, as in libostree. */
+function keyPaths(repo: Repo, remote: string): readonly string[] {
+  const group = `remote "${remote}"`;
+  const raw = repo.config.raw(group, 'gpgkeypath') ?? '';
+  if (!raw.includes(',')) return repo.config.list(group, 'gpgkeypath') ?? [];
+  if (raw.includes(';'))
+    throw ostreeError('OSTREE_CONFIG_INVALID', `Cannot read gpgkeypath of remote "${remote}": key value list contains more than one separator`);
+  const paths = (repo.config.string(group, 'gpgkeypath') ?? '').split(',');
+  while (paths.at(-1) === '') paths.pop();
+  return paths;
 }
 
 /** Returns a key file itself, or the files in a directory that hold public keys (`*.gpg` and `*.asc`), in order of their names. */
