@@ -36,8 +36,8 @@ export interface LowSpeed {
 }
 
 export interface Connections {
-  /** Returns the pool for an origin. With `unverified` any certificate is accepted. */
-  pool(origin: string, unverified: boolean): Promise<Dispatcher>;
+  /** Returns the pool for an origin: at once when there is one. With `unverified` any certificate is accepted. */
+  pool(origin: string, unverified: boolean): Dispatcher | Promise<Dispatcher>;
   /** Adds the system's certificates to the trusted ones. Returns false when they already are. */
   trustSystem(): Promise<boolean>;
   close(): Promise<void>;
@@ -61,47 +61,49 @@ export function createConnections(options: ConnectionOptions): Connections {
     await Promise.all(retired.map((pool) => pool.destroy()));
   };
 
-  return {
-    async pool(origin, unverified) {
-      const key = `${unverified ? '!' : ''}${origin}`;
-      const present = pools.get(key);
-      if (present !== undefined) return present;
-      // Commands that stay off the network must not pay for loading it.
-      const undici = await import('undici');
-      let secureContext: SecureContext | undefined;
-      if (origin.startsWith('https:')) {
-        if (unverified) secureContext = await unverifiedContext(options);
-        else {
-          trust ??= trustedBy(options, systemTrusted);
-          secureContext = await trust;
-        }
+  const open = async (key: string, origin: string, unverified: boolean): Promise<Dispatcher> => {
+    // Commands that stay off the network must not pay for loading it.
+    const undici = await import('undici');
+    let secureContext: SecureContext | undefined;
+    if (origin.startsWith('https:')) {
+      if (unverified) secureContext = await unverifiedContext(options);
+      else {
+        trust ??= trustedBy(options, systemTrusted);
+        secureContext = await trust;
       }
-      if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the client was closed`);
-      const made = pools.get(key);
-      if (made !== undefined) return made;
-      const allowH2 = options.allowH2 ?? false;
-      const tls = {
-        ...(unverified ? { rejectUnauthorized: false } : {}),
-        ...(secureContext === undefined ? {} : { secureContext }),
-        ...(allowH2 ? { preferH2: true } : {}),
-      };
-      const connectTimeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
-      const shared = {
-        connections: options.connections ?? DEFAULT_CONNECTIONS,
-        pipelining: 1,
-        // Off by default: one connection would carry all layers of an image, and one lost packet would stall them all.
-        allowH2,
-        headersTimeout: options.headersTimeoutMs ?? DEFAULT_HEADERS_TIMEOUT_MS,
-        bodyTimeout: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
-        maxHeaderSize: 64 * 1024,
-      };
-      const proxy = options.proxy?.(origin);
-      const pool: Dispatcher =
-        proxy === undefined
-          ? new undici.Pool(origin, { ...shared, connect: { timeout: connectTimeout, ...tls } })
-          : new undici.ProxyAgent({ ...shared, uri: proxyUrl(proxy), connectTimeout, requestTls: tls });
-      pools.set(key, pool);
-      return pool;
+    }
+    if (closed) throw baseError('OPERATION_ABORTED', `Stopped reading from ${origin}: the client was closed`);
+    const made = pools.get(key);
+    if (made !== undefined) return made;
+    const allowH2 = options.allowH2 ?? false;
+    const tls = {
+      ...(unverified ? { rejectUnauthorized: false } : {}),
+      ...(secureContext === undefined ? {} : { secureContext }),
+      ...(allowH2 ? { preferH2: true } : {}),
+    };
+    const connectTimeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
+    const shared = {
+      connections: options.connections ?? DEFAULT_CONNECTIONS,
+      pipelining: 1,
+      // Off by default: one connection would carry all layers of an image, and one lost packet would stall them all.
+      allowH2,
+      headersTimeout: options.headersTimeoutMs ?? DEFAULT_HEADERS_TIMEOUT_MS,
+      bodyTimeout: options.stallTimeoutMs ?? DEFAULT_STALL_TIMEOUT_MS,
+      maxHeaderSize: 64 * 1024,
+    };
+    const proxy = options.proxy?.(origin);
+    const pool: Dispatcher =
+      proxy === undefined
+        ? new undici.Pool(origin, { ...shared, connect: { timeout: connectTimeout, ...tls } })
+        : new undici.ProxyAgent({ ...shared, uri: proxyUrl(proxy), connectTimeout, requestTls: tls });
+    pools.set(key, pool);
+    return pool;
+  };
+
+  return {
+    pool(origin, unverified) {
+      const key = `${unverified ? '!' : ''}${origin}`;
+      return pools.get(key) ?? open(key, origin, unverified);
     },
     async trustSystem() {
       if (systemTrusted || options.onlyCa === true) return false;
