@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { decodeUtf8 } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { readXml } from './xml-events.ts';
+import { readXml } from '../format/xml.ts';
 
 export interface Metalink {
   sizeBytes: number;
