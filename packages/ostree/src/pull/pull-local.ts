@@ -19,7 +19,7 @@ import { LocalObjects } from './local-objects.ts';
 import { applyLocalDeltas } from './pull-local-deltas.ts';
 
 export interface PullLocalOptions {
-  /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its local refs when left out. */
+  /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its refs when left out, which must be local ones. */
   refs?: readonly string[];
   /** Write `REMOTE:REF` instead of `REF`, and expect the collection that the remote's config names; the source's own otherwise. */
   remote?: string;
@@ -87,8 +87,11 @@ export async function pullLocal(
 
 function wantedCommits(source: Repo, refs: readonly string[] | undefined): { ref: string | undefined; checksum: Checksum }[] {
   if (refs === undefined || refs.length === 0) {
-    const local = [...source.refs.list()].filter(([ref]) => !ref.includes(':'));
-    return local.map(([ref, checksum]) => ({ ref, checksum }));
+    return [...source.refs.list()].map(([ref, checksum]) => {
+      // As libostree: what the source has from elsewhere is copied only when it is asked for, by its checksum.
+      if (ref.includes(':')) throw ostreeError('OSTREE_REF_INVALID', `Invalid ref name ${ref}`, { hint: 'Name the refs to copy', data: { ref } });
+      return { ref, checksum };
+    });
   }
   return refs.map((name) => {
     if (isChecksum(name)) return { ref: undefined, checksum: name };
