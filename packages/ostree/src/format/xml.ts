@@ -4,41 +4,56 @@
  */
 import { SaxesParser } from 'saxes';
 
-export type XmlEvent =
-  | { type: 'open'; name: string; attributes: ReadonlyMap<string, string> }
-  | { type: 'text'; text: string }
-  /** Follows its `open` for an empty element too. */
-  | { type: 'close'; name: string };
+export interface XmlElement {
+  name: string;
+  attributes: ReadonlyMap<string, string>;
+  children: readonly XmlElement[];
+  /** Between its tags, without what is in its children. */
+  text: string;
+}
 
 const MAX_DEPTH = 64;
 
 /**
- * Returns what is in a document. It is held whole: the caller bounds its length.
+ * Returns the element at the top of a document. All of it is held: the caller bounds its length.
  * @param refuse makes the failure for what is no well formed document
  */
-export function readXml(text: string, refuse: (why: string) => Error): XmlEvent[] {
-  const events: XmlEvent[] = [];
+export function parseXml(text: string, refuse: (why: string) => Error): XmlElement {
+  const top: XmlElement & { children: XmlElement[] } = { name: '', attributes: new Map(), children: [], text: '' };
+  const open = [top];
   const parser = new SaxesParser();
-  let depth = 0;
   const fail = (why: string): Error => refuse(`line ${parser.line}: ${why}`);
   parser.on('error', (error) => {
     // The parser's own words begin with line and column.
     const why = error.message.replace(/^\d+:\d+: /, '');
-    throw fail(events.length === 0 ? `Document must begin with an element (${why})` : why);
+    throw fail(top.children.length === 0 ? `Document must begin with an element (${why})` : why);
   });
   parser.on('doctype', () => {
     throw fail('document types are not read');
   });
   parser.on('opentag', ({ name, attributes }) => {
-    if (++depth > MAX_DEPTH) throw fail(`elements are nested deeper than ${MAX_DEPTH}`);
-    events.push({ type: 'open', name, attributes: new Map(Object.entries(attributes)) });
+    if (open.length > MAX_DEPTH) throw fail(`elements are nested deeper than ${MAX_DEPTH}`);
+    const element = { name, attributes: new Map(Object.entries(attributes)), children: [], text: '' };
+    open.at(-1)?.children.push(element);
+    open.push(element);
   });
-  parser.on('text', (piece) => void (depth > 0 && events.push({ type: 'text', text: piece })));
-  parser.on('cdata', (piece) => void events.push({ type: 'text', text: piece }));
-  parser.on('closetag', ({ name }) => {
-    depth--;
-    events.push({ type: 'close', name });
-  });
+  const addText = (piece: string): void => {
+    const element = open.at(-1);
+    if (element !== undefined) element.text += piece;
+  };
+  parser.on('text', addText);
+  parser.on('cdata', addText);
+  parser.on('closetag', () => void open.pop());
   parser.write(text).close();
-  return events;
+  return top.children[0] as XmlElement;
+}
+
+/** Returns the children of a name, in their order. */
+export function childrenOf(element: XmlElement, name: string): XmlElement[] {
+  return element.children.filter((child) => child.name === name);
+}
+
+/** Returns the text of the first child of a name, or undefined when there is none. */
+export function textOf(element: XmlElement, name: string): string | undefined {
+  return element.children.find((child) => child.name === name)?.text;
 }

@@ -6,10 +6,11 @@
  */
 import { isKnownError, mapLimit } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
+import { childrenOf, textOf } from '../format/xml.ts';
 import type { PushFile, PushTarget } from './push-target.ts';
+import { parseAnswer } from './s3-answer.ts';
 import { type BucketOptions, openBucket } from './s3-client.ts';
 import { type PartOptions, putObject } from './s3-upload.ts';
-import { xmlTexts } from './xml-texts.ts';
 
 export interface S3Options extends BucketOptions, PartOptions {
   /** Where in the bucket the repository is; `''` for all of it. */
@@ -36,9 +37,13 @@ export function s3Target(options: S3Options): PushTarget {
       const query = { 'list-type': '2', prefix: start, ...(token === undefined ? {} : { 'continuation-token': token }) };
       const answer = await bucket.ask({ method: 'GET', query, signal });
       if (answer.status !== 200) throw bucket.refusal(answer, `list "${start}"`);
-      for (const key of xmlTexts(answer.body, 'Key')) if (key.startsWith(start) && !key.includes('/', start.length)) names.push(key.slice(start.length));
-      if (xmlTexts(answer.body, 'IsTruncated')[0] !== 'true') return names;
-      const next = xmlTexts(answer.body, 'NextContinuationToken')[0];
+      const list = parseAnswer(answer.body);
+      for (const entry of childrenOf(list, 'Contents')) {
+        const key = textOf(entry, 'Key') ?? '';
+        if (key.startsWith(start) && !key.includes('/', start.length)) names.push(key.slice(start.length));
+      }
+      if (textOf(list, 'IsTruncated') !== 'true') return names;
+      const next = textOf(list, 'NextContinuationToken');
       if (next === undefined || next === token) throw bucket.refusal(answer, `list "${start}" to its end`);
       token = next;
     }

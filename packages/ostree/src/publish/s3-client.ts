@@ -6,8 +6,9 @@
 import { type Bytes, collect, type KnownError } from '@cambium/base';
 import { displayUrl, type HttpResponse, type Transport } from '@cambium/http';
 import { ostreeError } from '../errors.ts';
+import { textOf } from '../format/xml.ts';
+import { parseAnswer } from './s3-answer.ts';
 import { encodedPath, encodedQuery, type S3Credentials, signRequest } from './sigv4.ts';
-import { xmlTexts } from './xml-texts.ts';
 
 export interface BucketOptions {
   bucket: string;
@@ -101,7 +102,7 @@ export function openBucket(options: BucketOptions): Bucket {
         const bytes = await collect(response.body, response.status === 200 ? limitBytes : MAX_ANSWER_BYTES, displayUrl(url));
         // A list of parts is put together while the answer has begun: `200` may go with a failure.
         const isOne = response.status >= 300 || (method === 'POST' && Buffer.from(bytes).includes('<Error>'));
-        return { status: response.status, headers: response.headers, body: bytes, code: isOne ? (xmlTexts(bytes, 'Code')[0] ?? '') : '' };
+        return { status: response.status, headers: response.headers, body: bytes, code: isOne ? (textOf(parseAnswer(bytes), 'Code') ?? '') : '' };
       },
     );
   };
@@ -118,7 +119,7 @@ export function openBucket(options: BucketOptions): Bucket {
     },
     refusal(answer, action) {
       const { status, code, body } = answer;
-      const words = printable(xmlTexts(body, 'Message')[0] ?? '');
+      const words = printable(textOf(parseAnswer(body), 'Message') ?? '');
       const data = { bucket, status, ...(code === '' ? {} : { reason: code }) };
       const start = `Cannot ${action} in s3://${bucket}`;
       if (code === 'NoSuchBucket')
@@ -127,7 +128,7 @@ export function openBucket(options: BucketOptions): Bucket {
           hint: 'Make it first, or check its name and the endpoint',
         });
       if (code === 'RequestTimeTooSkewed') {
-        const theirs = printable(xmlTexts(body, 'ServerTime')[0] ?? String(answer.headers.date ?? ''));
+        const theirs = printable(textOf(parseAnswer(body), 'ServerTime') ?? String(answer.headers.date ?? ''));
         return ostreeError('OSTREE_PUSH_CLOCK', `${start}: the clock here says ${now().toISOString()}, and the store's ${theirs}`, {
           data,
           hint: 'Set the clock of this machine: requests are signed with the time',
@@ -158,7 +159,7 @@ function endpointUrl(endpoint: URL): URL {
 
 function regionOf({ headers, body, status, code }: BucketAnswer): string | undefined {
   if (status !== 301 && status !== 307 && status !== 400 && code !== 'AccessDenied') return undefined;
-  const region = headers['x-amz-bucket-region'] ?? xmlTexts(body, 'Region')[0];
+  const region = headers['x-amz-bucket-region'] ?? textOf(parseAnswer(body), 'Region');
   return typeof region === 'string' && REGION_NAME.test(region) ? region : undefined;
 }
 

@@ -6,9 +6,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, lstatSync, readFileSync } from 'node:fs';
 import { type Bytes, mapLimit, sha256Hex } from '@cambium/base';
+import { childrenOf, textOf } from '../format/xml.ts';
 import { cacheControl } from './caching.ts';
+import { parseAnswer } from './s3-answer.ts';
 import type { Bucket, BucketRequest } from './s3-client.ts';
-import { xmlElements, xmlTexts } from './xml-texts.ts';
 
 export interface PartOptions {
   /** Files over this go in parts. Default 64 MiB. */
@@ -110,7 +111,7 @@ async function putInParts(
 
 async function beginUpload(bucket: Bucket, key: string, headers: Readonly<Record<string, string>>, signal: AbortSignal | undefined): Promise<string> {
   const answer = await bucket.ask({ method: 'POST', key, query: { uploads: '' }, headers, signal });
-  const id = xmlTexts(answer.body, 'UploadId')[0];
+  const id = textOf(parseAnswer(answer.body), 'UploadId');
   if (answer.status !== 200 || id === undefined) throw bucket.refusal(answer, `begin to put "${key}" in parts`);
   return id;
 }
@@ -119,8 +120,8 @@ async function beginUpload(bucket: Bucket, key: string, headers: Readonly<Record
 async function begunUpload(bucket: Bucket, key: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   const answer = await bucket.ask({ method: 'GET', query: { uploads: '', prefix: key }, signal });
   if (answer.status !== 200) return undefined;
-  const ids = xmlElements(answer.body, 'Upload').filter((upload) => xmlTexts(upload, 'Key')[0] === key);
-  return ids.map((upload) => xmlTexts(upload, 'UploadId')[0]).find((id) => id !== undefined && id !== '');
+  const uploads = childrenOf(parseAnswer(answer.body), 'Upload').filter((upload) => textOf(upload, 'Key') === key);
+  return uploads.map((upload) => textOf(upload, 'UploadId')).find((id) => id !== undefined && id !== '');
 }
 
 async function partsThere(
@@ -134,13 +135,14 @@ async function partsThere(
     const answer = await bucket.ask({ method: 'GET', key, query: { uploadId, 'part-number-marker': String(marker) }, signal });
     if (answer.status !== 200) return new Map();
     let last = marker;
-    for (const part of xmlElements(answer.body, 'Part')) {
-      const [number, tag, size] = ['PartNumber', 'ETag', 'Size'].map((name) => xmlTexts(part, name)[0] ?? '');
+    const list = parseAnswer(answer.body);
+    for (const part of childrenOf(list, 'Part')) {
+      const [number, tag, size] = ['PartNumber', 'ETag', 'Size'].map((name) => textOf(part, name) ?? '');
       found.set(Number(number), { tag: tag as string, sizeBytes: Number(size) });
       last = Math.max(last, Number(number));
     }
     // A list that does not move on has nothing more for us.
-    if (xmlTexts(answer.body, 'IsTruncated')[0] !== 'true' || !(last > marker)) return found;
+    if (textOf(list, 'IsTruncated') !== 'true' || !(last > marker)) return found;
     marker = last;
   }
 }

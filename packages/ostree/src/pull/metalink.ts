@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { decodeUtf8 } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { readXml } from '../format/xml.ts';
+import { childrenOf, parseXml, textOf, type XmlElement } from '../format/xml.ts';
 
 export interface Metalink {
   sizeBytes: number;
@@ -26,29 +26,30 @@ const HASHES = [
   ['sha256', 64],
 ] as const;
 
-interface Found {
-  size: string | undefined;
-  hashes: Map<string, string>;
-  urls: URL[];
-}
-
 /** Returns what a metalink says of a file. @throws OSTREE_METALINK_INVALID */
 export function parseMetalink(bytes: Uint8Array, file: string): Metalink {
   if (bytes.byteLength > MAX_METALINK_BYTES) throw invalid(`over ${MAX_METALINK_BYTES} bytes`);
   const text = decodeUtf8(bytes);
   if (text === undefined) throw invalid('not UTF-8');
-  const { found, files } = collectFile(text, file);
-  if (found === undefined) throw invalid(files === 0 ? 'No <file> element found' : `No <file name='${file}'> found`);
-  const sizeBytes = /^\d{1,15}$/.test(found.size ?? '') ? Number(found.size) : 0;
+  const metalink = parseXml(text, invalid);
+  const files = metalink.name === 'metalink' ? childrenOf(metalink, 'files').flatMap((list) => childrenOf(list, 'file')) : [];
+  if (files.length === 0) throw invalid('No <file> element found');
+  const found = files.find(({ attributes }) => attributes.get('name') === file);
+  if (found === undefined) throw invalid(`No <file name='${file}'> found`);
+  const size = textOf(found, 'size')?.trim() ?? '';
+  const sizeBytes = /^\d{1,15}$/.test(size) ? Number(size) : 0;
   if (sizeBytes === 0) throw invalid('No <size> element found or it is zero');
+  const hashes = new Map(inside(found, 'verification', 'hash').map((hash) => [hash.attributes.get('type') ?? '', hash.text.trim()]));
   for (const [algorithm, length] of HASHES) {
-    const hex = found.hashes.get(algorithm);
+    const hex = hashes.get(algorithm);
     if (hex !== undefined && !(hex.length === length && /^[0-9a-f]*$/.test(hex))) throw invalid(`Invalid hash digest for ${algorithm}`);
   }
-  const algorithm = HASHES.map(([name]) => name).find((name) => found.hashes.has(name));
+  const algorithm = HASHES.map(([name]) => name).find((name) => hashes.has(name));
   if (algorithm === undefined) throw invalid('No <verification> element with known <hash type=> found');
-  if (found.urls.length === 0) throw invalid("No <url method='http'> elements found");
-  return { sizeBytes, hash: { algorithm, hex: found.hashes.get(algorithm) as string }, urls: found.urls };
+  const urls = inside(found, 'resources', 'url').map(usableUrl);
+  const usable = urls.filter((url) => url !== undefined).slice(0, MAX_URLS);
+  if (usable.length === 0) throw invalid("No <url method='http'> elements found");
+  return { sizeBytes, hash: { algorithm, hex: hashes.get(algorithm) as string }, urls: usable };
 }
 
 /** Returns why bytes are not what a metalink says of them, or undefined when they are. Wording: libostree's. */
@@ -58,53 +59,13 @@ export function metalinkMismatch({ sizeBytes, hash }: Metalink, bytes: Uint8Arra
   return actual === hash.hex ? undefined : `Expected checksum is ${hash.hex} but actual is ${actual}`;
 }
 
-/** Returns the first file of a name; the whole document must be well formed. */
-function collectFile(document: string, file: string): { found: Found | undefined; files: number } {
-  const path: { name: string; attributes: ReadonlyMap<string, string>; text: string }[] = [];
-  let found: Found | undefined;
-  let inside = false;
-  let files = 0;
-  for (const event of readXml(document, invalid)) {
-    if (event.type === 'open') {
-      path.push({ name: event.name, attributes: event.attributes, text: '' });
-      if (placeOf(path) !== FILE) continue;
-      files++;
-      inside = found === undefined && event.attributes.get('name') === file;
-      if (inside) found = { size: undefined, hashes: new Map(), urls: [] };
-    } else if (event.type === 'text') {
-      const element = path.at(-1);
-      if (inside && element !== undefined) element.text += event.text;
-    } else {
-      const place = placeOf(path);
-      const element = path.pop();
-      if (!inside || found === undefined || element === undefined) continue;
-      if (place === FILE) inside = false;
-      else take(found, place, element.attributes, element.text.trim());
-    }
-  }
-  return { found, files };
+function inside(element: XmlElement, list: string, name: string): XmlElement[] {
+  return childrenOf(element, list).flatMap((one) => childrenOf(one, name));
 }
 
-const FILE = 'metalink/files/file';
-
-function placeOf(path: readonly { name: string }[]): string {
-  return path.map(({ name }) => name).join('/');
-}
-
-function take(found: Found, place: string, attributes: ReadonlyMap<string, string>, text: string): void {
-  switch (place) {
-    case `${FILE}/size`:
-      found.size = text;
-      return;
-    case `${FILE}/verification/hash`:
-      found.hashes.set(attributes.get('type') ?? '', text);
-      return;
-    case `${FILE}/resources/url`: {
-      const url = URL.canParse(text) ? new URL(text) : undefined;
-      const usable = url !== undefined && /^https?:$/.test(url.protocol) && /^https?$/.test(attributes.get('protocol') ?? 'http');
-      if (usable && found.urls.length < MAX_URLS) found.urls.push(url);
-    }
-  }
+function usableUrl({ attributes, text }: XmlElement): URL | undefined {
+  const url = URL.canParse(text.trim()) ? new URL(text.trim()) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && /^https?$/.test(attributes.get('protocol') ?? 'http') ? url : undefined;
 }
 
 function invalid(why: string): Error {
