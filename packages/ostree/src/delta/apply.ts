@@ -9,6 +9,7 @@ import { asBuffer } from '../format/framing.ts';
 import { checksumOf } from '../format/object-format.ts';
 import type { ObjectName } from '../format/object-set.ts';
 import type { FileHeader, ObjectType } from '../format/types.ts';
+import type { Repo } from '../repo/repo.ts';
 import type { ContentStream, ContentWriter } from '../write/content-writer.ts';
 import type { Transaction } from '../write/transaction.ts';
 import { applyBspatch } from './bspatch.ts';
@@ -24,6 +25,12 @@ export interface DeltaInput {
   part(index: number): Promise<Uint8Array>;
   /** Puts an object that the delta leaves out into the transaction. Not called for objects that are there. */
   fallback(type: ObjectType, checksum: Checksum): Promise<void>;
+}
+
+/** What the program of a part makes, and what it copies from. */
+export interface PartScope {
+  wants(type: ObjectType, checksum: Checksum): boolean;
+  sources: Repo;
 }
 
 export interface ApplyDeltaResult {
@@ -57,14 +64,10 @@ export async function applyDelta(transaction: Transaction, superblock: DeltaSupe
   }
   if (checksumOf(superblock.commitBytes) !== to) throw corruptDelta(`the commit inside does not match its checksum ${to}`);
   const result: ApplyDeltaResult = { parts: 0, fallbacks: 0 };
-  for (const [index, header] of superblock.parts.entries()) {
+  const scope: PartScope = { wants: (type, checksum) => !repo.hasObject(type, checksum), sources: repo };
+  for (const index of superblock.parts.keys()) {
     signal?.throwIfAborted();
-    if (!partObjects(header).some(({ type, checksum }) => !repo.hasObject(type, checksum))) continue;
-    const inline = superblock.inlineParts.get(index);
-    const file = inline ?? (await input.part(index));
-    if (inline === undefined) verifyPartFile(file, header, index);
-    await applyPart(transaction, parsePartFile(file, partLimit(header)), header, signal);
-    result.parts++;
+    if (await applyDeltaPart(transaction, superblock, index, (at) => input.part(at), scope, signal)) result.parts++;
   }
   for (const { type, checksum } of superblock.fallbacks) {
     signal?.throwIfAborted();
@@ -79,6 +82,27 @@ export async function applyDelta(transaction: Transaction, superblock: DeltaSupe
   return result;
 }
 
+/**
+ * Makes what one part brings of what is wanted; returns false when that is nothing.
+ * @throws OSTREE_OBJECT_MISSING when an object to copy from is not there, OSTREE_DELTA_CORRUPT, and what `read` throws
+ */
+export async function applyDeltaPart(
+  transaction: Transaction,
+  superblock: DeltaSuperblock,
+  index: number,
+  read: (index: number) => Promise<Uint8Array>,
+  scope: PartScope,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const header = superblock.parts[index] as DeltaPartHeader;
+  if (!partObjects(header).some(({ type, checksum }) => scope.wants(type, checksum))) return false;
+  const inline = superblock.inlineParts.get(index);
+  const file = inline ?? (await read(index));
+  if (inline === undefined) verifyPartFile(file, header, index);
+  await applyPart(transaction, parsePartFile(file, partLimit(header)), header, scope, signal);
+  return true;
+}
+
 /** @throws OSTREE_DELTA_CORRUPT */
 export function verifyPartFile(file: Uint8Array, header: DeltaPartHeader, index: number): void {
   if (file.byteLength !== header.sizeBytes) throw corruptDelta(`part ${index} has ${file.byteLength} bytes instead of ${header.sizeBytes}`);
@@ -86,8 +110,8 @@ export function verifyPartFile(file: Uint8Array, header: DeltaPartHeader, index:
   if (actual !== header.checksum) throw corruptDelta(`part ${index} has checksum ${actual} instead of ${header.checksum}`);
 }
 
-async function applyPart(transaction: Transaction, part: DeltaPart, header: DeltaPartHeader, signal: AbortSignal | undefined): Promise<void> {
-  const run = new PartRun(transaction, part, header);
+async function applyPart(transaction: Transaction, part: DeltaPart, header: DeltaPartHeader, scope: PartScope, signal: AbortSignal | undefined): Promise<void> {
+  const run = new PartRun(transaction, part, header, scope);
   try {
     for (const operation of parseOperations(part.operations, partObjects(header))) {
       signal?.throwIfAborted();
@@ -103,7 +127,7 @@ async function applyPart(transaction: Transaction, part: DeltaPart, header: Delt
 type Operation = ReturnType<typeof parseOperations> extends Generator<infer T> ? T : never;
 
 interface OpenObject extends ObjectName {
-  /** Undefined: the object is there already, and its operations only pass. */
+  /** Undefined: the object is not wanted, and its operations only pass. */
   stream: ContentStream | undefined;
   sizeBytes: number;
   written: number;
@@ -114,6 +138,7 @@ class PartRun {
   readonly #transaction: Transaction;
   readonly #content: ContentWriter;
   readonly #part: DeltaPart;
+  readonly #scope: PartScope;
   /** What may be made in pieces in all: few operations can copy the same source over and over. */
   readonly #limitBytes: number;
   #made = 0;
@@ -124,8 +149,9 @@ class PartRun {
   #pending = 0;
   #idle: (() => void) | undefined;
 
-  constructor(transaction: Transaction, part: DeltaPart, header: DeltaPartHeader) {
+  constructor(transaction: Transaction, part: DeltaPart, header: DeltaPartHeader, scope: PartScope) {
     this.#transaction = transaction;
+    this.#scope = scope;
     this.#content = transaction.content();
     this.#part = part;
     this.#limitBytes = header.usizeBytes + PART_OVERHEAD_BYTES;
@@ -179,7 +205,7 @@ class PartRun {
   #splice(operation: Operation & { op: 'splice' }): Promise<void> | undefined {
     const { object, length, offset } = operation;
     const bytes = this.#slice(offset, length);
-    if (this.#transaction.repo.hasObject(object.type, object.checksum)) return undefined;
+    if (!this.#scope.wants(object.type, object.checksum)) return undefined;
     if (object.type !== 'file') {
       // Before it is written: the writer files it under the checksum it has.
       if (checksumOf(bytes) !== object.checksum) throw mismatch(object);
@@ -201,10 +227,10 @@ class PartRun {
   #begin(operation: Operation & { op: 'open' }): void {
     const { object, length } = operation;
     this.#count(length);
-    const present = this.#transaction.repo.hasObject(object.type, object.checksum);
+    const wanted = this.#scope.wants(object.type, object.checksum);
     const header = this.#header(operation);
     if ((header.mode & S_IFMT) !== S_IFREG) throw corruptDelta('only regular files can be made in pieces');
-    this.#open = { ...object, stream: present ? undefined : this.#content.begin(header, length), sizeBytes: length, written: 0 };
+    this.#open = { ...object, stream: wanted ? this.#content.begin(header, length) : undefined, sizeBytes: length, written: 0 };
   }
 
   #write(length: number, offset: number): Promise<void> | undefined {
@@ -290,10 +316,10 @@ class PartRun {
   }
 
   #lazySource(checksum: Checksum): ReadSource {
-    const { repo } = this.#transaction;
+    const { sources } = this.#scope;
     let source: ReadSource | undefined;
     const opened = (): ReadSource => {
-      source ??= openReadSource(repo, checksum);
+      source ??= openReadSource(sources, checksum);
       return source;
     };
     return {

@@ -1,13 +1,38 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { Bytes } from '@cambium/base';
 import fc from 'fast-check';
-import { bsdiff } from './bsdiff.ts';
+import { matchContents, patchLength, patchPieces } from './bsdiff.ts';
 import { applyBspatch, writeNumber } from './bspatch.ts';
 import type { ReadSource } from './read-source.ts';
-import { matchRegions } from './rollsum.ts';
+import { matchStreams, type Region } from './rollsum.ts';
 
 function sourceOf(bytes: Uint8Array): ReadSource {
   return { sizeBytes: bytes.byteLength, read: (at, length) => bytes.subarray(at, at + length), close: () => undefined };
+}
+
+function bsdiff(old: Uint8Array, next: Uint8Array): { bytes: Buffer; novelBytes: number } {
+  const { stretches, novelBytes } = matchContents(old, next);
+  const bytes = Buffer.concat([...patchPieces(old, next, stretches)]);
+  assert.equal(bytes.byteLength, patchLength(next.byteLength, stretches));
+  return { bytes, novelBytes };
+}
+
+/** Both contents in pieces that have nothing to do with chunks. */
+function matchRegions(old: Buffer, next: Buffer): Promise<{ regions: Region[]; copiedBytes: number }> {
+  const pieces = async function* (bytes: Buffer, step: number): Bytes {
+    for (let at = 0; at < bytes.byteLength; at += step) yield bytes.subarray(at, at + step);
+  };
+  return matchStreams(pieces(old, 7001), pieces(next, 50_000));
+}
+
+function assertMade(old: Buffer, next: Buffer, regions: readonly Region[], copiedBytes: number): void {
+  const made = Buffer.concat(regions.map(({ copied, offset, length }) => (copied ? old : next).subarray(offset, offset + length)));
+  assert.deepEqual(made, next);
+  assert.equal(
+    copiedBytes,
+    regions.filter(({ copied }) => copied).reduce((sum, { length }) => sum + length, 0),
+  );
 }
 
 function patched(old: Uint8Array, patch: Uint8Array, size: number): Buffer {
@@ -73,22 +98,20 @@ describe('differences of contents', () => {
     assert.ok(bsdiff(noise(30_000, 3), noise(30_000, 4)).novelBytes >= 30_000 * 0.9);
   });
 
-  test('regions put together are the new content', () => {
-    fc.assert(
-      fc.property(EDITS, (edits) => {
+  test('regions put together are the new content', async () => {
+    await fc.assert(
+      fc.asyncProperty(EDITS, async (edits) => {
         const next = edit(base, edits);
-        const { regions, copiedBytes } = matchRegions(base, next);
-        const made = Buffer.concat(regions.map(({ copied, offset, length }) => (copied ? base : next).subarray(offset, offset + length)));
-        assert.deepEqual(made, next);
-        assert.equal(
-          copiedBytes,
-          regions.filter(({ copied }) => copied).reduce((sum, { length }) => sum + length, 0),
-        );
+        const { regions, copiedBytes } = await matchRegions(base, next);
+        assertMade(base, next, regions, copiedBytes);
+        const match = matchContents(base, next);
+        if (match.regions !== undefined) assertMade(base, next, match.regions, match.copiedBytes);
       }),
       { numRuns: 60 },
     );
     const shifted = Buffer.concat([noise(333, 9), base]);
-    assert.ok(matchRegions(base, shifted).copiedBytes > base.byteLength / 2);
+    assert.ok((await matchRegions(base, shifted)).copiedBytes > base.byteLength / 2);
+    assert.equal(matchContents(base, shifted).copiedBytes, base.byteLength);
   });
 
   test('patches that lead outside are refused', () => {

@@ -53,7 +53,8 @@ async function makeVersions(directory: string, mode: string): Promise<Versions> 
   const from = commit('one');
   large.write('changed here', 300_000);
   writeFileSync(join(tree, 'usr/large.img'), large);
-  // Each piece moved a little, as code does when a function grows.
+  // Each piece moved a little, and addresses in it changed, as in code when a function grows.
+  for (let at = 20; at < library.byteLength; at += 40) library[at] = (library[at] as number) + 4;
   const pieces = Array.from({ length: 40 }, (_, i) => Buffer.concat([library.subarray(i * 3000, (i + 1) * 3000), Buffer.from([i])]));
   writeFileSync(join(tree, 'usr/library.so.2'), Buffer.concat(pieces));
   rmSync(join(tree, 'usr/library.so.1'));

@@ -1,6 +1,6 @@
 /** The module that threads of delta generation run. */
 import { parentPort } from 'node:worker_threads';
 import { serveTasks } from '@cambium/base';
-import { type DeltaReply, type DeltaTask, runDeltaTask } from './delta-tasks.ts';
+import { type MadePart, makePart, type PartTask } from './make-part.ts';
 
-serveTasks<DeltaTask, DeltaReply>(parentPort, runDeltaTask);
+serveTasks<PartTask, MadePart>(parentPort, makePart);

@@ -2,22 +2,20 @@
  * Making static deltas. Any program of operations that makes the objects is a valid delta; which similar file is copied from
  * is a matter of size only. Source of order, thresholds and defaults: `ostree static-delta generate`, libostree 2022.7.
  */
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fdatasyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { type Checksum, createPool, type Pool, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { encodeMetadata } from '../format/commit-format.ts';
 import { deltaPath } from '../format/delta-path.ts';
-import { checksumOf, isSymlink } from '../format/object-format.ts';
-import type { ObjectName } from '../format/object-set.ts';
-import type { FileHeader, Metadata, MetadataType } from '../format/types.ts';
-import { syncDirectory, writeFileDurably } from '../repo/durable-file.ts';
+import type { Metadata } from '../format/types.ts';
+import { syncDirectory } from '../repo/durable-file.ts';
 import type { Repo } from '../repo/repo.ts';
-import { traverse } from '../repo/traverse.ts';
-import { type DeltaReply, type DeltaTask, type Recipe, runDeltaTask } from './delta-tasks.ts';
-import { PartBuilder } from './part-builder.ts';
-import { SimilarFiles } from './similar.ts';
-import { type DeltaFallback, type DeltaPartHeader, type Endianness, encodeSignedSuperblock, encodeSuperblock } from './superblock.ts';
+import { type MadePart, makePart, type PartTask } from './make-part.ts';
+import { type DeltaPlan, MAX_FILE_BYTES, type PlannedPart, planParts } from './plan-parts.ts';
+import { type DeltaFallback, type Endianness, encodeSignedSuperblock, layoutSuperblock, type SuperblockInit } from './superblock.ts';
 
 export interface GenerateDeltaOptions {
   /** Undefined: from nothing. Its files must be here. */
@@ -31,9 +29,9 @@ export interface GenerateDeltaOptions {
   endianness?: Endianness;
   /** Larger regular files are left out, to be fetched singly; 0: none. Default 4 MB. */
   minFallbackBytes?: number;
-  /** Most bytes, old and new together, for which a patch is tried. Default 128 MB. */
+  /** Most bytes, old and new together, for which a patch is tried. Default 128 MB, and never over 50 MB: larger files are copied from in chunks. */
   maxBsdiffBytes?: number;
-  /** Payload of a part, unless a single object is larger. Default 32 MB. */
+  /** Payload of a part, unless a single object is larger: parts of large deltas have so much, those of small ones less. Default 32 MB. */
   maxChunkBytes?: number;
   disableBsdiff?: boolean;
   /** Seconds since 1970; now when left out. */
@@ -42,7 +40,7 @@ export interface GenerateDeltaOptions {
   metadata?: Metadata;
   /** Returns signatures over the superblock, `ostree.sign.TYPE`: `aay`; the superblock is put into a signed envelope. */
   sign?: (superblock: Uint8Array) => Promise<Metadata>;
-  /** Threads that compare and compress, 95 MB each; 2 when left out, none with 0. */
+  /** Threads that compare and compress; when left out as many as there are processors, as far as memory goes; none with 0. */
   workers?: number;
 }
 
@@ -60,16 +58,28 @@ export interface GenerateDeltaResult {
   fallbacks: number;
   sizeBytes: number;
   usizeBytes: number;
-  /** Stored size of the objects that parts make. */
+  /** Stored size of the objects that parts hold whole. */
   looseBytes: number;
   rollsum: { objects: number; bytes: number };
   bsdiff: { objects: number };
 }
 
 const MB = 1_000_000;
-/** Larger files are not compared, and not put into parts: both want them in memory. */
-const MAX_FILE_BYTES = 512 * 1024 * 1024;
-const DEFAULT_WORKERS = 2;
+/**
+ * Memory of all threads together: an encoder, a thread with what it reads into, and contents that are compared, with the table
+ * to find one in the other. With what the caller's thread has it stays under 250 MB.
+ */
+const THREADS_BYTES: number = 165 * MB;
+const THREAD_BYTES: number = 72 * MB;
+const TABLE_BYTES: number = 20 * MB;
+/** Beside the contents themselves: compressed, on their way. */
+const COMPARE_OVERHEAD = 1.3;
+/** Contents of common sizes are in {@link THREAD_BYTES}. */
+const SMALL_COMPARED_BYTES: number = 4 * MB;
+/** A thread that keeps so much of its encoders is not used again. */
+const MAX_HELD_BYTES: number = 24 * MB;
+const MAX_WORKERS = 8;
+const COPY_BYTES: number = 1024 * 1024;
 
 /**
  * Writes a delta. One that is there is replaced, the superblock last.
@@ -90,24 +100,32 @@ export async function generateDelta(
       ? { directory: join(repo.path, deltaPath({ from, to })), name: 'superblock', own: true }
       : { directory: dirname(filename), name: basename(filename), own: false };
   let staging: string | undefined;
-  const generation = new Generation(repo, options, () => (staging ??= makeStaging(place.own ? join(repo.path, 'tmp') : place.directory)), signal, on);
   try {
-    const { superblock, result } = await generation.run();
+    signal?.throwIfAborted();
+    const plan = planParts(repo, from, to, options.maxChunkBytes ?? 32 * MB);
+    const { modified, metadata, regular, symlinks } = plan;
+    on?.({ type: 'reachable', modified, metadata, regular, symlinks });
+    refuseHuge(plan, options);
+    staging = makeStaging(place.own ? join(repo.path, 'tmp') : place.directory);
+    const made = await makeParts(repo, options, plan, staging, signal, on);
+    const { checksum, fallbacks } = await writeSuperblock(repo, options, made, staging);
     mkdirSync(place.directory, { recursive: true });
     const path = join(place.directory, place.name);
     // Whoever reads meanwhile finds no delta rather than parts of two.
     if (place.own) for (const name of readdirSync(place.directory).sort(superblockFirst)) rmSync(join(place.directory, name), { recursive: true });
-    if (staging !== undefined) for (const name of readdirSync(staging)) renameSync(join(staging, name), join(place.directory, name));
-    writeFileDurably(path, superblock, { sync: repo.settings.fsync, mode: 0o644 });
+    if (options.inline !== true) for (const [index, part] of made.entries()) renameSync(part.path, join(place.directory, String(index)));
+    renameSync(join(staging, SUPERBLOCK), path);
     if (repo.settings.fsync) syncDirectory(place.directory);
-    return { ...result, path };
+    return { path, checksum, ...totals(made), fallbacks };
   } catch (error) {
     throw systemError(error, 'Cannot write static delta') ?? error;
   } finally {
     if (staging !== undefined) rmSync(staging, { recursive: true, force: true });
-    await generation.close();
   }
 }
+
+/** In the staging directory; parts are called by their number. */
+const SUPERBLOCK = 'superblock';
 
 function makeStaging(directory: string): string {
   mkdirSync(directory, { recursive: true });
@@ -118,219 +136,225 @@ function superblockFirst(a: string, b: string): number {
   return Number(b === 'superblock') - Number(a === 'superblock');
 }
 
-interface NewFile extends ObjectName {
-  header: FileHeader;
-  sizeBytes: number;
+/** @throws OSTREE_OBJECT_TOO_LARGE for a file that is neither left out nor fit for a part */
+function refuseHuge({ parts }: DeltaPlan, { minFallbackBytes = 4 * MB }: GenerateDeltaOptions): void {
+  if (minFallbackBytes > 0) return;
+  for (const { objects } of parts) {
+    const huge = objects.find(({ sizeBytes }) => sizeBytes > MAX_FILE_BYTES);
+    if (huge === undefined) continue;
+    const { checksum, sizeBytes } = huge;
+    throw ostreeError(
+      'OSTREE_OBJECT_TOO_LARGE',
+      `Cannot put file object ${checksum} into a static delta: ${sizeBytes} bytes, over the limit of ${MAX_FILE_BYTES}`,
+      {
+        hint: 'Leave large files out, to be fetched singly: --min-fallback-size=4',
+      },
+    );
+  }
 }
 
-class Generation {
-  readonly #repo: Repo;
-  readonly #options: GenerateDeltaOptions;
-  readonly #staging: () => string;
-  readonly #signal: AbortSignal | undefined;
-  readonly #on: ((event: GenerateDeltaEvent) => void) | undefined;
-  readonly #lanes: number;
-  #pool: Pool<DeltaTask, DeltaReply> | undefined;
-  #part = new PartBuilder();
-  readonly #headers: DeltaPartHeader[] = [];
-  readonly #inline = new Map<number, Uint8Array>();
-  readonly #compressing: Promise<void>[] = [];
-  #partCount = 0;
-  #looseBytes = 0;
-  readonly #rollsum = { objects: 0, bytes: 0 };
-  readonly #bsdiff = { objects: 0 };
+interface StagedPart extends MadePart {
+  path: string;
+}
 
-  constructor(
-    repo: Repo,
-    options: GenerateDeltaOptions,
-    staging: () => string,
-    signal: AbortSignal | undefined,
-    on: ((event: GenerateDeltaEvent) => void) | undefined,
-  ) {
-    this.#repo = repo;
-    this.#options = options;
-    this.#staging = staging;
-    this.#signal = signal;
-    this.#on = on;
-    this.#lanes = options.workers ?? DEFAULT_WORKERS;
+/** Makes all parts, as many at a time as there are threads and memory; returns those that are not empty. */
+async function makeParts(
+  repo: Repo,
+  options: GenerateDeltaOptions,
+  { parts }: DeltaPlan,
+  staging: string,
+  signal: AbortSignal | undefined,
+  on: ((event: GenerateDeltaEvent) => void) | undefined,
+): Promise<StagedPart[]> {
+  const { disableBsdiff = false, maxBsdiffBytes = 128 * MB, minFallbackBytes = 4 * MB, workers = Math.min(MAX_WORKERS, availableParallelism()) } = options;
+  const made: StagedPart[] = [];
+  const threads = new PartThreads(workers);
+  const running = new Set<Promise<void>>();
+  let usedBytes = 0;
+  const make = async (planned: PlannedPart, index: number): Promise<void> => {
+    const path = join(staging, String(index));
+    const { modes, xattrs, objects } = planned;
+    const task: PartTask = {
+      ...{ repo: repo.path, staging: repo.staging, path, sync: repo.settings.fsync && options.inline !== true, modes, xattrs, objects, minFallbackBytes },
+      maxPatchBytes: disableBsdiff ? 0 : maxBsdiffBytes,
+    };
+    const part = await threads.run(task);
+    made[index] = { ...part, path };
+    report(part, index, on);
+  };
+  const stop = (): void => void threads.close();
+  signal?.addEventListener('abort', stop);
+  try {
+    for (const [index, planned] of parts.entries()) {
+      const bytes = memoryFor(planned);
+      while (running.size > 0 && (running.size >= Math.max(1, workers) || usedBytes + bytes > THREADS_BYTES)) await Promise.race(running);
+      signal?.throwIfAborted();
+      usedBytes += bytes;
+      const work = make(planned, index).finally(() => {
+        usedBytes -= bytes;
+        running.delete(work);
+      });
+      running.add(work);
+    }
+    await Promise.all(running);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await threads.close();
+    await Promise.allSettled(running);
+  }
+  const full = made.filter(({ objectCount }) => objectCount > 0);
+  const [first, ...others] = made as [StagedPart, ...StagedPart[]];
+  // Left out: all that a part was for. What it says of that counts all the same.
+  if (full.length === 0) return [merged(first, others)];
+  return full.map((part, i) =>
+    i === 0
+      ? merged(
+          part,
+          made.filter(({ objectCount }) => objectCount === 0),
+        )
+      : part,
+  );
+}
+
+/** Returns a part with what empty ones leave out. */
+function merged(part: StagedPart, empty: readonly StagedPart[]): StagedPart {
+  return { ...part, leftOut: [...part.leftOut, ...empty.flatMap(({ leftOut }) => leftOut)] };
+}
+
+function memoryFor({ comparedBytes }: PlannedPart): number {
+  return THREAD_BYTES + (comparedBytes <= SMALL_COMPARED_BYTES ? 0 : comparedBytes * COMPARE_OVERHEAD + TABLE_BYTES);
+}
+
+function report(part: MadePart, index: number, on: ((event: GenerateDeltaEvent) => void) | undefined): void {
+  for (const copied of part.copied) on?.({ type: 'rollsum', ...copied });
+  for (const { checksum, sizeBytes } of part.leftOut) on?.({ type: 'fallback', checksum, sizeBytes });
+  const { objectCount, sizeBytes, usizeBytes } = part;
+  on?.({ type: 'part', index, objects: objectCount, sizeBytes, usizeBytes });
+}
+
+/** Threads that make a part each. One that has compressed much is ended: its memory goes with it. */
+class PartThreads {
+  readonly #inline: boolean;
+  readonly #idle: { pool: Pool<PartTask, MadePart>; heldBytes: number }[] = [];
+  readonly #all = new Set<Pool<PartTask, MadePart>>();
+  #closed = false;
+
+  constructor(workers: number) {
+    this.#inline = workers === 0;
   }
 
-  async run(): Promise<{ superblock: Uint8Array; result: Omit<GenerateDeltaResult, 'path'> }> {
-    const { from, to, minFallbackBytes = 4 * MB } = this.#options;
-    const { metadata, regular, symlinks } = this.#newObjects();
-    const similar = from === undefined ? undefined : new SimilarFiles(this.#repo, from, to);
-    const sources = new Map<NewFile, { checksum: Checksum; sizeBytes: number }>();
-    for (const file of regular) {
-      const source = file.sizeBytes > MAX_FILE_BYTES ? undefined : similar?.find(file.checksum, file.sizeBytes);
-      if (source !== undefined && source.sizeBytes <= MAX_FILE_BYTES) sources.set(file, source);
+  async run(task: PartTask): Promise<MadePart> {
+    if (this.#inline) return makePart(task);
+    const thread = this.#idle.pop() ?? { pool: this.#start(), heldBytes: 0 };
+    const part = await thread.pool.run(task);
+    thread.heldBytes += part.heldBytes;
+    if (thread.heldBytes <= MAX_HELD_BYTES) this.#idle.push(thread);
+    else {
+      this.#all.delete(thread.pool);
+      await thread.pool.close();
     }
-    this.#on?.({ type: 'reachable', modified: sources.size, metadata: metadata.length + 1, regular: regular.length, symlinks: symlinks.length });
-    for (const object of metadata) {
-      const bytes = this.#repo.readMetadata(object.type as MetadataType, object.checksum);
-      await this.#emit(object, bytes.byteLength, (part) => part.addMetadata(object, bytes));
-    }
-    const whole = new Set(regular);
-    await this.#emitSimilar(sources, whole);
-    const fallbacks: DeltaFallback[] = [];
-    for (const file of whole) {
-      if (minFallbackBytes > 0 && file.sizeBytes > minFallbackBytes) {
-        const { type, checksum, sizeBytes } = file;
-        fallbacks.push({ type, checksum, sizeBytes: this.#storedBytes(file), usizeBytes: sizeBytes });
-        this.#on?.({ type: 'fallback', checksum, sizeBytes });
-        continue;
-      }
-      const content = this.#repo.readFile(file.checksum, MAX_FILE_BYTES);
-      await this.#emit(file, content.byteLength, (part) => part.addContent(file, file.header, content));
-    }
-    for (const link of symlinks) await this.#emit(link, link.header.target.length, (part) => part.addContent(link, link.header, new Uint8Array(0)));
-    // A delta of nothing but the commit has an empty part, as libostree's.
-    if (this.#part.objectCount > 0 || this.#partCount === 0) this.#finishPart();
-    await Promise.all(this.#compressing);
-    return this.#finish(fallbacks);
+    return part;
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#compressing);
-    await this.#pool?.close();
+    this.#closed = true;
+    await Promise.all([...this.#all].map((pool) => pool.close()));
   }
 
-  async #finish(fallbacks: DeltaFallback[]): Promise<{ superblock: Uint8Array; result: Omit<GenerateDeltaResult, 'path'> }> {
-    const { from, to, endianness = 'little', timestamp, metadata, sign } = this.#options;
-    const detached = this.#repo.readDetachedMetadata(to);
-    const bare = encodeSuperblock({
-      ...(metadata === undefined ? {} : { metadata }),
-      endianness,
-      timestamp: timestamp ?? BigInt(Math.floor(Date.now() / 1000)),
-      from,
-      to,
-      commitBytes: this.#repo.readMetadata('commit', to),
-      parts: this.#headers,
-      fallbacks,
-      // Threads end in any order; equal input makes equal deltas.
-      inlineParts: new Map([...this.#inline].sort(([a], [b]) => a - b)),
-      detached: detached === undefined ? undefined : encodeMetadata(detached),
-    });
-    const superblock = sign === undefined ? bare : encodeSignedSuperblock(bare, await sign(bare));
-    const sum = (of: (header: DeltaPartHeader) => number): number => this.#headers.reduce((total, header) => total + of(header), 0);
-    return {
-      superblock,
-      result: {
-        checksum: checksumOf(superblock),
-        parts: this.#headers.length,
-        fallbacks: fallbacks.length,
-        sizeBytes: sum(({ sizeBytes }) => sizeBytes),
-        usizeBytes: sum(({ usizeBytes }) => usizeBytes),
-        looseBytes: this.#looseBytes,
-        rollsum: this.#rollsum,
-        bsdiff: this.#bsdiff,
-      },
-    };
-  }
-
-  /** Everything the new commit reaches and the old one does not, without the commit itself. */
-  #newObjects(): { metadata: ObjectName[]; regular: NewFile[]; symlinks: NewFile[] } {
-    const { from, to } = this.#options;
-    const old = from === undefined ? undefined : traverse(this.#repo, [from], { depth: 0 });
-    const found: { metadata: ObjectName[]; regular: NewFile[]; symlinks: NewFile[] } = { metadata: [], regular: [], symlinks: [] };
-    for (const object of traverse(this.#repo, [to], { depth: 0 })) {
-      if (object.type === 'commit' || old?.has(object.type, object.checksum) === true) continue;
-      if (object.type !== 'file') found.metadata.push(object);
-      else {
-        const { header, sizeBytes } = this.#repo.readFileHeader(object.checksum);
-        found[isSymlink(header) ? 'symlinks' : 'regular'].push({ ...object, header, sizeBytes });
-      }
-    }
-    return found;
-  }
-
-  /** Emits what can be made of old files, and takes it out of `whole`. As many are compared at a time as there are threads. */
-  async #emitSimilar(sources: ReadonlyMap<NewFile, { checksum: Checksum; sizeBytes: number }>, whole: Set<NewFile>): Promise<void> {
-    const { disableBsdiff = false, maxBsdiffBytes = 128 * MB } = this.#options;
-    const running: { file: NewFile; source: Checksum; content: Uint8Array; recipe: Promise<Recipe> }[] = [];
-    const settle = async (): Promise<void> => {
-      const next = running.shift();
-      if (next === undefined) return;
-      const { file, source, content } = next;
-      const recipe = await next.recipe;
-      if (recipe === undefined) return;
-      whole.delete(file);
-      if (recipe.kind === 'rollsum') {
-        const { regions, copiedBytes } = recipe;
-        this.#rollsum.objects++;
-        this.#rollsum.bytes += copiedBytes;
-        this.#on?.({ type: 'rollsum', from: source, to: file.checksum, copiedBytes });
-        await this.#emit(file, content.byteLength - copiedBytes + 32, (part) => part.addCopied(file, file.header, content, source, regions));
-      } else {
-        this.#bsdiff.objects++;
-        const { patch } = recipe;
-        await this.#emit(file, patch.byteLength + 32, (part) => part.addPatched(file, file.header, content.byteLength, source, patch));
-      }
-    };
-    try {
-      for (const [file, source] of sources) {
-        const old = this.#repo.readFile(source.checksum, MAX_FILE_BYTES);
-        const content = this.#repo.readFile(file.checksum, MAX_FILE_BYTES);
-        const bsdiff = !disableBsdiff && old.byteLength + content.byteLength <= maxBsdiffBytes;
-        const recipe = this.#run({ op: 'compare', old: own(old), next: own(content), bsdiff }).then((reply) => ('recipe' in reply ? reply.recipe : undefined));
-        // Looked at in its turn; a failure before that must not end the process.
-        recipe.catch(() => undefined);
-        running.push({ file, source: source.checksum, content, recipe });
-        if (running.length > this.#lanes) await settle();
-      }
-      while (running.length > 0) await settle();
-    } finally {
-      await Promise.allSettled(running.map(({ recipe }) => recipe));
-    }
-  }
-
-  /** Adds to the part being filled, or to the next when it would be too long. */
-  async #emit(object: ObjectName, payloadBytes: number, add: (part: PartBuilder) => void): Promise<void> {
-    this.#signal?.throwIfAborted();
-    const { maxChunkBytes = 32 * MB } = this.#options;
-    if (this.#part.payloadBytes > 0 && this.#part.payloadBytes + payloadBytes > maxChunkBytes) {
-      this.#finishPart();
-      // The part being filled, and one for each thread, are all that is in memory.
-      while (this.#compressing.length > this.#lanes) await this.#compressing.shift();
-    }
-    add(this.#part);
-    this.#looseBytes += this.#storedBytes(object);
-  }
-
-  #finishPart(): void {
-    const part = this.#part;
-    const index = this.#partCount++;
-    this.#part = new PartBuilder();
-    const { objects, usizeBytes, objectCount } = part;
-    const work = this.#run({ op: 'compress', part: own(part.encode()) }).then((reply) => {
-      if (!('file' in reply)) throw new TypeError('A thread answered another question');
-      const { file } = reply;
-      this.#headers[index] = { checksum: checksumOf(file), sizeBytes: file.byteLength, usizeBytes, objects };
-      if (this.#options.inline === true) this.#inline.set(index, file);
-      else writeFileDurably(join(this.#staging(), String(index)), file, { sync: this.#repo.settings.fsync, mode: 0o644 });
-      this.#on?.({ type: 'part', index, objects: objectCount, sizeBytes: file.byteLength, usizeBytes });
-    });
-    work.catch(() => undefined);
-    this.#compressing.push(work);
-  }
-
-  #run(task: DeltaTask): Promise<DeltaReply> {
-    this.#signal?.throwIfAborted();
-    if (this.#lanes === 0) return runDeltaTask(task);
-    this.#pool ??= createPool({ url: new URL('./delta-worker.js', import.meta.url), size: this.#lanes });
-    const buffers = task.op === 'compress' ? [task.part] : [task.old, task.next];
-    return this.#pool.run(
-      task,
-      buffers.map(({ buffer }) => buffer as ArrayBuffer),
-    );
-  }
-
-  #storedBytes({ type, checksum }: ObjectName): number {
-    const path = this.#repo.findObject(type, checksum);
-    return path === undefined ? 0 : lstatSync(path).size;
+  #start(): Pool<PartTask, MadePart> {
+    if (this.#closed) throw new TypeError('The threads have ended');
+    const pool = createPool<PartTask, MadePart>({ url: new URL('./delta-worker.js', import.meta.url), size: 1, resourceLimits: HEAP_LIMITS });
+    this.#all.add(pool);
+    return pool;
   }
 }
 
-/** Returns the bytes in a buffer of their own, that can go to a thread. */
-function own(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
+/** What a thread holds is outside of its heap; a small young generation frees it soon. */
+const HEAP_LIMITS = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 3 };
+
+function totals(parts: readonly StagedPart[]): Omit<GenerateDeltaResult, 'path' | 'checksum' | 'fallbacks'> {
+  const sum = (of: (part: StagedPart) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  return {
+    parts: parts.length,
+    sizeBytes: sum(({ sizeBytes }) => sizeBytes),
+    usizeBytes: sum(({ usizeBytes }) => usizeBytes),
+    looseBytes: sum(({ looseBytes }) => looseBytes),
+    rollsum: { objects: sum(({ copied }) => copied.length), bytes: sum(({ copied }) => copied.reduce((total, { copiedBytes }) => total + copiedBytes, 0)) },
+    bsdiff: { objects: sum(({ patched }) => patched) },
+  };
+}
+
+/** A part file that goes into the superblock as it is. */
+interface InlineFile {
+  path: string;
+  byteLength: number;
+}
+
+/** Writes the superblock into the staging directory, with the parts inside where they are to be. */
+async function writeSuperblock(
+  repo: Repo,
+  options: GenerateDeltaOptions,
+  made: readonly StagedPart[],
+  staging: string,
+): Promise<{ checksum: Checksum; fallbacks: number }> {
+  const { from, to, endianness = 'little', timestamp, metadata, sign } = options;
+  const detached = repo.readDetachedMetadata(to);
+  const fallbacks = made.flatMap(({ leftOut }) =>
+    leftOut.map(({ checksum, sizeBytes, storedBytes }): DeltaFallback => ({ type: 'file', checksum, sizeBytes: storedBytes, usizeBytes: sizeBytes })),
+  );
+  const init: SuperblockInit<InlineFile> = {
+    ...(metadata === undefined ? {} : { metadata }),
+    endianness,
+    timestamp: timestamp ?? BigInt(Math.floor(Date.now() / 1000)),
+    from,
+    to,
+    commitBytes: repo.readMetadata('commit', to),
+    parts: made.map(({ checksum, sizeBytes, usizeBytes, objects }) => ({ checksum, sizeBytes, usizeBytes, objects })),
+    fallbacks,
+    inlineParts: new Map(options.inline === true ? made.map(({ path, sizeBytes }, index) => [index, { path, byteLength: sizeBytes }]) : []),
+    detached: detached === undefined ? undefined : encodeMetadata(detached),
+  };
+  const pieces = layoutSuperblock(init);
+  const file = join(staging, SUPERBLOCK);
+  if (sign === undefined) return { checksum: writePieces(file, pieces, repo.settings.fsync), fallbacks: fallbacks.length };
+  const bare = Buffer.concat(pieces.flatMap((piece) => (piece instanceof Uint8Array ? [piece] : [...filePieces(piece, () => Buffer.allocUnsafe(COPY_BYTES))])));
+  const checksum = writePieces(file, [encodeSignedSuperblock(bare, await sign(bare))], repo.settings.fsync);
+  return { checksum, fallbacks: fallbacks.length };
+}
+
+/** Returns the sha256 of what is written. */
+function writePieces(path: string, pieces: readonly (Uint8Array | InlineFile)[], sync: boolean): Checksum {
+  const hash = createHash('sha256');
+  const scratch = Buffer.allocUnsafe(COPY_BYTES);
+  const fd = openSync(path, 'wx', 0o644);
+  try {
+    for (const piece of pieces) {
+      for (const bytes of piece instanceof Uint8Array ? [piece] : filePieces(piece, () => scratch)) {
+        hash.update(bytes);
+        for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+      }
+    }
+    if (sync) fdatasyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  return hash.digest('hex') as Checksum;
+}
+
+function* filePieces({ path, byteLength }: InlineFile, room: () => Buffer): Generator<Uint8Array> {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    for (let at = 0; at < byteLength; ) {
+      const buffer = room();
+      const read = readSync(fd, buffer, 0, buffer.byteLength, at);
+      if (read === 0) throw new Error(`"${path}" became shorter`);
+      yield buffer.subarray(0, read);
+      at += read;
+    }
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -2,13 +2,16 @@
  * Parts of static deltas: a byte that names the compression, then `(a(uuu)aa(ayay)ayay)`: modes, xattrs, payload, operations.
  * Framed by hand, because tables are read entry by entry as asked for: what a part claims costs nothing until it is used.
  */
-import { compressXz, decompressXz } from '@cambium/archive';
+import { decompressXz } from '@cambium/archive';
 import type { Xattr } from '@cambium/tree';
 import { arrayEnds, asBuffer, encodeXattrList, offsetSize, offsetSizeOf, parseXattrList } from '../format/framing.ts';
 import { corruptDelta, inDelta } from './problems.ts';
 
 const NONE = 0x00;
-const XZ = 0x78;
+/** Names the compression at the start of a part file. */
+export const XZ = 0x78;
+
+const MODE_BYTES = 12;
 
 export interface FileMode {
   uid: number;
@@ -44,16 +47,16 @@ export function parsePart(bytes: Uint8Array): DeltaPart {
   if (limit < 0) throw corruptDelta('a part too short for its framing');
   const end = (n: number): number => buffer.readUIntLE(total - n * size, size);
   const [modesEnd, xattrsEnd, payloadEnd] = [end(1), end(2), end(3)];
-  if (modesEnd > xattrsEnd || xattrsEnd > payloadEnd || payloadEnd > limit || modesEnd % 12 !== 0) throw corruptDelta('bad framing of a part');
+  if (modesEnd > xattrsEnd || xattrsEnd > payloadEnd || payloadEnd > limit || modesEnd % MODE_BYTES !== 0) throw corruptDelta('bad framing of a part');
   const ends = inDelta('table of extended attributes', () => arrayEnds(buffer, modesEnd, xattrsEnd, 'table'));
   const lists = new Map<number, readonly Xattr[]>();
   return {
-    modeCount: modesEnd / 12,
+    modeCount: modesEnd / MODE_BYTES,
     xattrCount: ends.length,
     payload: buffer.subarray(xattrsEnd, payloadEnd),
     operations: buffer.subarray(payloadEnd, limit),
     modeAt(index) {
-      const at = index * 12;
+      const at = index * MODE_BYTES;
       if (at >= modesEnd) throw corruptDelta('a mode outside its table');
       return { uid: buffer.readUInt32BE(at), gid: buffer.readUInt32BE(at + 4), mode: buffer.readUInt32BE(at + 8) };
     },
@@ -77,25 +80,36 @@ export interface PartInit {
 }
 
 /** Returns the bytes of a part, not yet compressed. */
-export function encodePart(init: PartInit): Uint8Array {
-  const modes = Buffer.alloc(init.modes.length * 12);
-  for (const [i, { uid, gid, mode }] of init.modes.entries()) {
-    modes.writeUInt32BE(uid, i * 12);
-    modes.writeUInt32BE(gid, i * 12 + 4);
-    modes.writeUInt32BE(mode, i * 12 + 8);
-  }
-  const xattrs = encodeXattrTable(init.xattrs);
-  const payloadBytes = init.payload.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const xattrsEnd = modes.byteLength + xattrs.byteLength;
-  const body = xattrsEnd + payloadBytes + init.operations.byteLength;
-  const size = offsetSize(body, 3);
-  const offsets = Buffer.alloc(3 * size);
-  for (const [i, end] of [xattrsEnd + payloadBytes, xattrsEnd, modes.byteLength].entries()) offsets.writeUIntLE(end, i * size, size);
-  return Buffer.concat([modes, xattrs, ...init.payload, init.operations, offsets]);
+export function encodePart({ modes, xattrs, payload, operations }: PartInit): Uint8Array {
+  const tables = encodePartTables(modes, xattrs.map(encodeXattrList));
+  const payloadBytes = payload.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  return Buffer.concat([tables, ...payload, encodePartEnd(modes.length, tables.byteLength, payloadBytes, operations)]);
 }
 
-function encodeXattrTable(lists: readonly (readonly Xattr[])[]): Buffer {
-  const items = lists.map(encodeXattrList);
+/** Returns what comes before the payload: the tables. @param xattrs each an encoded `a(ayay)` */
+export function encodePartTables(modes: readonly FileMode[], xattrs: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat([encodeModes(modes), encodeXattrTable(xattrs)]);
+}
+
+/** Returns what comes after the payload: the operations, and the framing of the whole. @param tableBytes length of all tables */
+export function encodePartEnd(modeCount: number, tableBytes: number, payloadBytes: number, operations: Uint8Array): Uint8Array {
+  const size = offsetSize(tableBytes + payloadBytes + operations.byteLength, 3);
+  const offsets = Buffer.alloc(3 * size);
+  for (const [i, end] of [tableBytes + payloadBytes, tableBytes, modeCount * MODE_BYTES].entries()) offsets.writeUIntLE(end, i * size, size);
+  return Buffer.concat([operations, offsets]);
+}
+
+function encodeModes(modes: readonly FileMode[]): Buffer {
+  const bytes = Buffer.alloc(modes.length * MODE_BYTES);
+  for (const [i, { uid, gid, mode }] of modes.entries()) {
+    bytes.writeUInt32BE(uid, i * MODE_BYTES);
+    bytes.writeUInt32BE(gid, i * MODE_BYTES + 4);
+    bytes.writeUInt32BE(mode, i * MODE_BYTES + 8);
+  }
+  return bytes;
+}
+
+function encodeXattrTable(items: readonly Uint8Array[]): Buffer {
   const body = items.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const size = offsetSize(body, items.length);
   const offsets = Buffer.alloc(items.length * size);
@@ -105,9 +119,4 @@ function encodeXattrTable(lists: readonly (readonly Xattr[])[]): Buffer {
     offsets.writeUIntLE(end, i * size, size);
   }
   return Buffer.concat([...items, offsets]);
-}
-
-/** Returns the part file of a part. */
-export async function encodePartFile(part: Uint8Array): Promise<Uint8Array> {
-  return Buffer.concat([Buffer.from([XZ]), await compressXz(part)]);
 }

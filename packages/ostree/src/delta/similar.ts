@@ -17,34 +17,51 @@ interface Named {
   checksum: Checksum;
 }
 
-/** Finds, for files of one commit, those of another. */
+/** A new file. */
+export interface NewName {
+  /** Where it is first. */
+  path: string;
+  checksum: Checksum;
+}
+
+/** Finds, for new files of one commit, those of another; holds no more names than the new files make of interest. */
 export class SimilarFiles {
   readonly #repo: Repo;
+  readonly #byPath = new Map<string, Checksum | undefined>();
   readonly #byName = new Map<string, Named[]>();
   readonly #byStem = new Map<string, Named[]>();
-  readonly #paths = new Map<Checksum, string>();
 
   /** @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
-  constructor(repo: Repo, from: Checksum, to: Checksum) {
+  constructor(repo: Repo, from: Checksum, files: readonly NewName[]) {
     this.#repo = repo;
+    for (const { path } of files) {
+      if (OPAQUE.test(path)) continue;
+      const name = nameOf(path);
+      this.#byPath.set(path, undefined);
+      this.#byName.set(name, []);
+      this.#byStem.set(stemOf(name), []);
+    }
+    if (this.#byPath.size === 0) return;
     for (const node of walkTree(repo, repo.readCommit(from).root.tree)) {
       if (node.kind !== 'file' || OPAQUE.test(node.name)) continue;
       const named = { path: node.path, checksum: node.checksum };
+      if (this.#byPath.has(node.path)) this.#byPath.set(node.path, node.checksum);
       add(this.#byName, node.name, named);
       add(this.#byStem, stemOf(node.name), named);
-    }
-    for (const node of walkTree(repo, repo.readCommit(to).root.tree)) {
-      if (node.kind === 'file' && !this.#paths.has(node.checksum)) this.#paths.set(node.checksum, node.path);
     }
   }
 
   /** Returns an old regular file like a new one. */
-  find(checksum: Checksum, sizeBytes: number): { checksum: Checksum; sizeBytes: number } | undefined {
-    const path = this.#paths.get(checksum);
-    if (path === undefined || sizeBytes === 0 || OPAQUE.test(path)) return undefined;
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    for (const candidates of [this.#byName.get(name), this.#byStem.get(stemOf(name))]) {
-      const best = this.#best(candidates ?? [], path, sizeBytes);
+  find({ path }: NewName, sizeBytes: number): { checksum: Checksum; sizeBytes: number } | undefined {
+    if (sizeBytes === 0 || OPAQUE.test(path)) return undefined;
+    const samePath = this.#byPath.get(path);
+    const name = nameOf(path);
+    for (const candidates of [
+      samePath === undefined ? [] : [{ path, checksum: samePath }],
+      this.#byName.get(name) ?? [],
+      this.#byStem.get(stemOf(name)) ?? [],
+    ]) {
+      const best = this.#best(candidates, path, sizeBytes);
       if (best !== undefined) return best;
     }
     return undefined;
@@ -65,10 +82,14 @@ export class SimilarFiles {
   }
 }
 
-function add(index: Map<string, Named[]>, key: string, named: Named): void {
+/** Adds to the list of a key that has one. */
+function add(index: ReadonlyMap<string, Named[]>, key: string, named: Named): void {
   const list = index.get(key);
-  if (list === undefined) index.set(key, [named]);
-  else if (list.length < MAX_CANDIDATES) list.push(named);
+  if (list !== undefined && list.length < MAX_CANDIDATES) list.push(named);
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 function stemOf(name: string): string {

@@ -4,9 +4,10 @@
  */
 import type { Checksum } from '@cambium/base';
 import { type Codec, codec, u32Swap, u64Swap, Variant } from '@cambium/gvariant';
+import { ostreeError } from '../errors.ts';
 import { metadataValue, parseMetadata } from '../format/commit-format.ts';
 import { deltaPath } from '../format/delta-path.ts';
-import { asBuffer } from '../format/framing.ts';
+import { asBuffer, offsetSize } from '../format/framing.ts';
 import type { ObjectName } from '../format/object-set.ts';
 import type { Metadata, ObjectType } from '../format/types.ts';
 import { corruptDelta, inDelta } from './problems.ts';
@@ -70,6 +71,9 @@ type Tuple = [
 const commitCodec: Codec<unknown> = codec('(a{sv}aya(say)sstayay)');
 const superblockCodec: Codec<Tuple> = codec('(a{sv}tayay(a{sv}aya(say)sstayay)aya(uayttay)a(yaytt))');
 const signedCodec: Codec<[magic: bigint, superblock: Uint8Array, signatures: Metadata]> = codec('(taya{sv})');
+const entryCodec: Codec<[string, Variant]> = codec('{sv}');
+const partsCodec: Codec<Tuple[6]> = codec('a(uayttay)');
+const fallbacksCodec: Codec<Tuple[7]> = codec('a(yaytt)');
 const inlineCodec: Codec<[compression: number, data: Uint8Array]> = codec('(yay)');
 
 /** Begins a signed superblock. */
@@ -77,6 +81,9 @@ const MAGIC: Buffer = Buffer.from('OSTSGNDT', 'latin1');
 const LITTLE = 0x6c;
 const BIG = 0x42;
 const OBJECT_BYTES = 33;
+/** What offsets of four bytes reach. */
+const MAX_SUPERBLOCK_BYTES = 0xffff_ffff;
+const NOTHING: Uint8Array = new Uint8Array(0);
 const TYPES: readonly (ObjectType | undefined)[] = [undefined, 'file', 'dirtree', 'dirmeta', 'commit'];
 const CODES: Readonly<Record<ObjectType, number>> = { file: 1, dirtree: 2, dirmeta: 3, commit: 4 };
 
@@ -189,7 +196,8 @@ function checksumIn(bytes: Uint8Array): Checksum {
   return asBuffer(bytes).toString('hex') as Checksum;
 }
 
-export interface SuperblockInit {
+/** @template T what stands for an inline part */
+export interface SuperblockInit<T = Uint8Array> {
   /** Comes first in the delta's metadata. */
   metadata?: Metadata;
   endianness: Endianness;
@@ -199,33 +207,105 @@ export interface SuperblockInit {
   commitBytes: Uint8Array;
   parts: readonly DeltaPartHeader[];
   fallbacks: readonly DeltaFallback[];
-  inlineParts?: ReadonlyMap<number, Uint8Array>;
+  inlineParts?: ReadonlyMap<number, T>;
   /** Bytes of an `a{sv}`. */
   detached?: Uint8Array | undefined;
 }
 
 /** Returns the bytes of a bare superblock. @throws GVARIANT_NOT_NORMAL unless `commitBytes` is a commit */
 export function encodeSuperblock(init: SuperblockInit): Uint8Array {
+  return Buffer.concat(layoutSuperblock(init));
+}
+
+/**
+ * Returns the pieces of a bare superblock, in order; with inline parts that are not bytes but what `T` names, they come as they are.
+ * Framed by hand, so that the parts need not be in memory. @throws GVARIANT_NOT_NORMAL unless `commitBytes` is a commit
+ */
+export function layoutSuperblock<T extends { byteLength: number }>(init: SuperblockInit<T>): (Uint8Array | T)[] {
   const { from, to, endianness } = init;
   const directory = deltaPath({ from, to });
   const number = (value: number): bigint => (endianness === 'big' ? u64Swap(BigInt(value)) : BigInt(value));
   const bytesOf = (checksum: Checksum): Uint8Array => Buffer.from(checksum, 'hex');
-  const metadata: [string, Variant][] = [
-    ...((init.metadata ?? []) as [string, Variant][]),
-    ['ostree.endianness', new Variant('y', endianness === 'big' ? BIG : LITTLE)],
+  commitCodec.decode(init.commitBytes);
+  const entry = (key: string, value: Variant): Pieces<T> => [entryCodec.encode([key, value])];
+  const metadata: Pieces<T>[] = [
+    ...(init.metadata ?? []).map(([key, value]) => entry(key, value)),
+    entry('ostree.endianness', new Variant('y', endianness === 'big' ? BIG : LITTLE)),
+    ...(init.inlineParts ?? new Map<number, T>()).entries().map(([index, part]) => inlineEntry(`${directory}/${index}`, part)),
+    ...(init.detached === undefined ? [] : [entry(`${directory}/commitmeta`, new Variant('a{sv}', parseMetadata(init.detached)))]),
   ];
-  for (const [index, part] of init.inlineParts ?? []) metadata.push([`${directory}/${index}`, new Variant('(yay)', inlineCodec.decode(part))]);
-  if (init.detached !== undefined) metadata.push([`${directory}/commitmeta`, new Variant('a{sv}', parseMetadata(init.detached))]);
-  return superblockCodec.encode([
-    metadata,
-    u64Swap(init.timestamp),
-    from === undefined ? new Uint8Array(0) : bytesOf(from),
-    bytesOf(to),
-    commitCodec.decode(init.commitBytes),
-    new Uint8Array(0),
-    init.parts.map((part) => [0, bytesOf(part.checksum), number(part.sizeBytes), number(part.usizeBytes), part.objects] as const),
-    init.fallbacks.map((one) => [CODES[one.type], bytesOf(one.checksum), number(one.sizeBytes), number(one.usizeBytes)] as const),
+  const timestamp = Buffer.alloc(8);
+  timestamp.writeBigUInt64BE(init.timestamp);
+  const parts = init.parts.map((part) => [0, bytesOf(part.checksum), number(part.sizeBytes), number(part.usizeBytes), part.objects] as const);
+  const fallbacks = init.fallbacks.map((one) => [CODES[one.type], bytesOf(one.checksum), number(one.sizeBytes), number(one.usizeBytes)] as const);
+  return frameTuple<T>([
+    { pieces: frameArray(metadata), align: 8 },
+    { pieces: [timestamp], align: 8, fixed: true },
+    { pieces: [from === undefined ? NOTHING : bytesOf(from)], align: 1 },
+    { pieces: [bytesOf(to)], align: 1 },
+    { pieces: [init.commitBytes], align: 8 },
+    { pieces: [NOTHING], align: 1 },
+    { pieces: [partsCodec.encode(parts)], align: 8 },
+    { pieces: [fallbacksCodec.encode(fallbacks)], align: 8 },
   ]);
+}
+
+type Pieces<T> = (Uint8Array | T)[];
+
+function lengthOf(pieces: ReadonlyArray<{ byteLength: number }>): number {
+  return pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** An entry of an `a{sv}` with a part. */
+function inlineEntry<T extends { byteLength: number }>(key: string, part: T): Pieces<T> {
+  const name = Buffer.from(`${key}\0`);
+  const pieces: Pieces<T> = [name, padding(name.byteLength, 8), part, Buffer.from(`\0${inlineCodec.type}`)];
+  return [...pieces, encodeOffsets([name.byteLength], lengthOf(pieces))];
+}
+
+/** An array of elements of variable size, aligned to 8 bytes. */
+function frameArray<T extends { byteLength: number }>(elements: readonly Pieces<T>[]): Pieces<T> {
+  const pieces: Pieces<T> = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const element of elements) {
+    const gap = padding(at, 8);
+    pieces.push(gap, ...element);
+    at += gap.byteLength + lengthOf(element);
+    ends.push(at);
+  }
+  return [...pieces, encodeOffsets(ends, at)];
+}
+
+/** A tuple; the ends of its members are at its end, the last one first, without that of the last member. */
+function frameTuple<T extends { byteLength: number }>(members: readonly { pieces: Pieces<T>; align: number; fixed?: boolean }[]): Pieces<T> {
+  const pieces: Pieces<T> = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const { pieces: member, align, fixed } of members) {
+    const gap = padding(at, align);
+    pieces.push(gap, ...member);
+    at += gap.byteLength + lengthOf(member);
+    if (fixed !== true) ends.push(at);
+  }
+  return [...pieces, encodeOffsets(ends.slice(0, -1).reverse(), at)];
+}
+
+function padding(at: number, align: number): Uint8Array {
+  return new Uint8Array((align - (at % align)) % align);
+}
+
+/** @throws OSTREE_OBJECT_TOO_LARGE */
+function encodeOffsets(ends: readonly number[], bodyBytes: number): Uint8Array {
+  const size = offsetSize(bodyBytes, ends.length);
+  if (bodyBytes + ends.length * size > MAX_SUPERBLOCK_BYTES) {
+    throw ostreeError('OSTREE_OBJECT_TOO_LARGE', 'Cannot write static delta: its superblock has over 4 GB', {
+      hint: 'Have the parts written beside it: leave out --inline',
+    });
+  }
+  const bytes = Buffer.alloc(ends.length * size);
+  for (const [i, end] of ends.entries()) bytes.writeUIntLE(end, i * size, size);
+  return bytes;
 }
 
 /** Returns a superblock in its signed envelope. @param signatures `ostree.sign.TYPE`: `aay` */
