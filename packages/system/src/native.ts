@@ -65,7 +65,7 @@ export const VALUE_AT: number = LIST_AT + XATTR_BYTES;
 
 /** What calls read from and write to. One per thread, because every thread has this module to itself. */
 export const memory: Uint8Array<ArrayBuffer> = new Uint8Array(VALUE_AT + XATTR_BYTES);
-const memoryText = Buffer.from(memory.buffer);
+export const memoryText: Buffer<ArrayBuffer> = Buffer.from(memory.buffer);
 
 let loaded: { libc: Libc; address: number } | undefined;
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { errnoOf } from '@cambium/base';
-import { getXattr, listXattrs, readXattrs, removeXattr, setXattr } from './xattrs.ts';
+import { getXattr, getXattrText, listXattrs, readXattrs, removeXattr, setXattr } from './xattrs.ts';
 
 const hasTools = spawnSync('getfattr', ['--version']).status === 0 && spawnSync('setfattr', ['--version']).status === 0;
 const needsTools = hasTools ? {} : { skip: 'getfattr and setfattr (package attr) are not installed' };
@@ -44,6 +44,7 @@ describe('extended attributes', () => {
     assert.deepEqual(getXattr(path, 'user.b'), bytes('two'));
     assert.deepEqual(getXattr(path, bytes('user.a')), Uint8Array.of(0, 255, 0));
     assert.deepEqual(getXattr(path, 'user.empty'), new Uint8Array(0));
+    assert.deepEqual([getXattrText(path, 'user.a'), getXattrText(path, 'user.empty'), getXattrText(path, 'user.none')], ['\0ÿ\0', '', undefined]);
     assert.equal(getXattr(path, 'user.none'), undefined);
     const expected = [
       ['user.a', '\0ÿ\0'],

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:os';
 import { compareBytes } from '@cambium/base';
-import { callError, LIST_AT, memory, NAME_AT, native, PATH_AT, putName, putPath, VALUE_AT, XATTR_BYTES } from './native.ts';
+import { callError, LIST_AT, memory, memoryText, NAME_AT, native, PATH_AT, putName, putPath, VALUE_AT, XATTR_BYTES } from './native.ts';
 
 export type XattrTarget = string | Uint8Array | number;
 
@@ -20,19 +20,31 @@ const pathOf = (target: XattrTarget): string | Uint8Array | undefined => (typeof
 
 /** Returns the value, or undefined where the attribute, or the whole idea on this file system, does not exist. @throws errno */
 export function getXattr(target: XattrTarget, name: string | Uint8Array): Uint8Array<ArrayBuffer> | undefined {
+  const length = readNamed(target, name);
+  return length === undefined ? undefined : memory.slice(VALUE_AT, VALUE_AT + length);
+}
+
+/** As {@link getXattr}, as Latin-1 text: each byte a character. For values that are looked up: a string costs far less than an array. */
+export function getXattrText(target: XattrTarget, name: string | Uint8Array): string | undefined {
+  const length = readNamed(target, name);
+  return length === undefined ? undefined : memoryText.toString('latin1', VALUE_AT, VALUE_AT + length);
+}
+
+function readNamed(target: XattrTarget, name: string | Uint8Array): number | undefined {
   putName(name, 'getxattr', pathOf(target));
   if (typeof target !== 'number') putPath(target, 'lgetxattr');
   return readValue(target, NAME_AT);
 }
 
-function readValue(target: XattrTarget, nameAt: number): Uint8Array<ArrayBuffer> | undefined {
+/** Fills the value area for the target in place, and returns the bytes in it; undefined where there is no such attribute. */
+function readValue(target: XattrTarget, nameAt: number): number | undefined {
   const { libc, address } = native();
   for (let size = USUAL_BYTES; ; size = XATTR_BYTES) {
     const length =
       typeof target === 'number'
         ? libc.fgetxattr(target, address + nameAt, address + VALUE_AT, size)
         : libc.lgetxattr(address + PATH_AT, address + nameAt, address + VALUE_AT, size);
-    if (length >= 0) return memory.slice(VALUE_AT, VALUE_AT + length);
+    if (length >= 0) return length;
     const errno = libc.errno();
     if (errno === ERANGE && size < XATTR_BYTES) continue;
     if (errno === ENODATA || errno === ENOTSUP) return undefined;
@@ -79,7 +91,7 @@ export function readXattrs(target: XattrTarget): [name: Uint8Array, value: Uint8
   if (length === 0) return found;
   for (const [start, end] of splitList(length)) {
     const value = readValue(target, start);
-    if (value !== undefined) found.push([memory.slice(start, end), value]);
+    if (value !== undefined) found.push([memory.slice(start, end), memory.slice(VALUE_AT, VALUE_AT + value)]);
   }
   return found.length < 2 ? found : found.sort(([a], [b]) => compareBytes(a, b));
 }

@@ -1,5 +1,5 @@
 /**
- * Placing the files of directories that exist already: by hard link, by verified copy, as symlinks and whiteout devices.
+ * Placing files in directories that exist already: by hard link, by verified copy, as symlinks and whiteout devices.
  * Synchronous where it matters, so that it runs equally in a worker thread and in the caller's own.
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -26,12 +26,13 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { baseError, type Checksum, errnoOf, isKnownError, systemError } from '@cambium/base';
-import { getXattr, makeNode, setXattr } from '@cambium/system';
+import { makeNode, setXattr } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
-import { encodeFileHeader, fileChecksum, parseUserMeta } from '../format/object-format.ts';
-import type { DirTreeFile, FileHeader } from '../format/types.ts';
+import { encodeFileHeader } from '../format/object-format.ts';
+import type { FileHeader } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
+import { readUserMeta, type UserMeta } from '../repo/user-meta.ts';
 
 /** What the placing of a file depends on; plain data, for worker threads. */
 export interface FilePolicy {
@@ -48,18 +49,6 @@ export interface FilePolicy {
   umask: number;
 }
 
-/** Some files of one directory of a commit. */
-export interface FileBatch {
-  /** Where they go: an existing directory. */
-  directory: string;
-  tree: Checksum;
-  /** Range in the list of files of `tree`. */
-  from: number;
-  to: number;
-  /** Names left out. */
-  skip?: readonly string[];
-}
-
 export interface FileCounts {
   linked: number;
   copied: number;
@@ -69,7 +58,10 @@ export interface FileCounts {
   kept: number;
 }
 
-export const NO_COUNTS: Readonly<FileCounts> = { linked: 0, copied: 0, copiedBytes: 0, symlinks: 0, devices: 0, kept: 0 };
+export function noCounts(): FileCounts {
+  return { linked: 0, copied: 0, copiedBytes: 0, symlinks: 0, devices: 0, kept: 0 };
+}
+
 export const WHITEOUT_PREFIX = '.wh.';
 export const OPAQUE_WHITEOUT = '.wh..wh..opq';
 const PASSTHROUGH_PREFIX = '.ostree-wh.';
@@ -78,12 +70,10 @@ const WHOLE_BYTES = 1024 * 1024;
 const COMPARE_BYTES = 256 * 1024;
 const S_IFCHR = 0o020000;
 const NOTHING: Uint8Array = new Uint8Array(0);
-/** Trees have a handful of owners and modes; hostile ones may have many. */
-const MAX_KNOWN_METAS = 4096;
 
 /** Places files of one repository under one policy. */
 export class FilePlacer {
-  readonly counts: FileCounts = { ...NO_COUNTS };
+  readonly counts: FileCounts = noCounts();
   readonly #repo: Repo;
   readonly #policy: FilePolicy;
   /** The repository's own mode and the policy allow links. */
@@ -91,8 +81,6 @@ export class FilePlacer {
   readonly #linkOwnerless: boolean;
   /** What is read lies here until it has been written; made with the first copy. */
   #scratch: Buffer | undefined;
-  /** By `user.ostreemeta`: the checksum an empty file with it has, or null for what is never linked. */
-  readonly #emptyChecksums = new Map<string, Checksum | null>();
 
   constructor(repo: Repo, policy: FilePolicy) {
     this.#repo = repo;
@@ -101,20 +89,10 @@ export class FilePlacer {
     this.#linkOwnerless = repo.mode === 'bare-user';
   }
 
-  /** Places the files of some batches. @throws OSTREE_CHECKOUT_EXISTS OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE */
-  async place(batches: readonly FileBatch[]): Promise<void> {
-    for (const batch of batches) {
-      const { files } = this.#repo.readDirTree(batch.tree);
-      for (let i = batch.from; i < batch.to; i++) {
-        const file = files[i] as DirTreeFile;
-        if (batch.skip?.includes(file.name) === true) continue;
-        const pending = this.placeFile(file.checksum, batch.directory, file.name);
-        if (pending !== undefined) await pending;
-      }
-    }
-  }
-
-  /** Places one file; returns a promise only where content is too large for one piece. */
+  /**
+   * Places one file; returns a promise only where content is too large for one piece.
+   * @throws OSTREE_CHECKOUT_EXISTS OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE
+   */
   placeFile(checksum: Checksum, directory: string, name: string): Promise<void> | undefined {
     const path = `${directory}/${name}`;
     try {
@@ -144,7 +122,7 @@ export class FilePlacer {
   /** Links the object in place and returns true, or returns false where only a copy will do. */
   #placeLink(checksum: Checksum, path: string, name: string): boolean {
     const object = this.#repo.objectPath('file', checksum);
-    if (this.#linkOwnerless) return !this.#special(name) && this.#isLinkableOwnerless(object, checksum) && this.#link(object, checksum, path);
+    if (this.#linkOwnerless) return !this.#special(name) && this.#placeOwnerless(object, checksum, path);
     const stat = lstatSync(object, { throwIfNoEntry: false });
     // Staged, or in a parent repository of another mode: the general way.
     if (stat === undefined) return false;
@@ -157,27 +135,21 @@ export class FilePlacer {
 
   /**
    * In bare-user repositories symlinks are files, and files the owner may not read are readable on disk: the truth is in an
-   * attribute. It also tells empty files without another call, since their checksum follows from it.
+   * attribute. It also tells empty files, which are made without a look at the object.
    */
-  #isLinkableOwnerless(object: string, checksum: Checksum): boolean {
-    let meta: Uint8Array | undefined;
+  #placeOwnerless(object: string, checksum: Checksum, path: string): boolean {
+    let meta: UserMeta | undefined;
     try {
-      meta = getXattr(object, 'user.ostreemeta');
+      meta = readUserMeta(object, checksum);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return false;
       throw error;
     }
-    if (meta === undefined) return false;
-    const key = Buffer.from(meta.buffer, meta.byteOffset, meta.byteLength).toString('latin1');
-    let empty = this.#emptyChecksums.get(key);
-    if (empty === undefined) {
-      const header = { ...parseUserMeta(meta, `file object ${checksum}`), target: '' };
-      const linkable = (header.mode & S_IFMT) !== S_IFLNK && (header.mode & 0o400) !== 0;
-      empty = linkable ? fileChecksum(header, NOTHING) : null;
-      if (this.#emptyChecksums.size >= MAX_KNOWN_METAS) this.#emptyChecksums.clear();
-      this.#emptyChecksums.set(key, empty);
-    }
-    return empty !== null && empty !== checksum;
+    if (meta?.emptyChecksum === undefined) return false;
+    if (meta.emptyChecksum !== checksum) return (meta.header.mode & 0o400) !== 0 && this.#link(object, checksum, path);
+    if (this.#policy.overwrite === 'union-add') return false;
+    void this.#copyTo(checksum, meta.header, 0, path, NOTHING);
+    return true;
   }
 
   #link(object: string, checksum: Checksum, path: string): boolean {

@@ -1,6 +1,6 @@
 /** Reading files that anyone may have put into a repository: nothing but regular files, and no more than a limit. */
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 
 const PIECE_BYTES = 256 * 1024;
 
@@ -13,7 +13,10 @@ const PIECE_BYTES = 256 * 1024;
 export function readBounded(path: string, limitBytes: number, refuse: (why: 'irregular' | 'too-large') => Error): Buffer {
   return withRegularFile(path, refuse, (fd, sizeBytes) => {
     if (sizeBytes > limitBytes) throw refuse('too-large');
-    return readFileSync(fd);
+    const bytes = Buffer.allocUnsafe(sizeBytes);
+    let at = 0;
+    for (let read = 1; read > 0 && at < sizeBytes; at += read) read = readSync(fd, bytes, at, sizeBytes - at, at);
+    return bytes.subarray(0, at);
   });
 }
 

@@ -2,16 +2,18 @@
  * Content objects as each repository mode stores them: header, size and content of one file under `objects/`.
  * Synchronous, and without a {@link Repo}, so that workers can use it.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash as hashOnce } from 'node:crypto';
 import { closeSync, constants, createReadStream, fstatSync, lstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 import { createInflateRaw, inflateRawSync } from 'node:zlib';
 import { type Bytes, type Checksum, decodeUtf8, errnoOf } from '@cambium/base';
-import { getXattr, readXattrs } from '@cambium/system';
+import { readXattrs } from '@cambium/system';
 import { S_IFLNK, S_IFMT, S_IFREG, type Xattr } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { canonicalXattrs, corrupt, parseXattrList } from '../format/framing.ts';
-import { encodeFileHeader, fileChecksum, headerLength, isSymlink, parseFilezHeader, parseUserMeta } from '../format/object-format.ts';
+import { checksumOf, encodeFileHeader, fileChecksum, headerLength, isSymlink, parseFilezHeader } from '../format/object-format.ts';
 import type { FileHeader, RepoMode } from '../format/types.ts';
+import { threadInflater } from './inflate.ts';
+import { readUserMeta, type UserMeta } from './user-meta.ts';
 
 /** How a repository stores its content. */
 export interface ContentStore {
@@ -28,6 +30,8 @@ export interface StoredFile {
 }
 
 const FIRST_READ_BYTES = 4096;
+/** Of symlinks in bare-user repositories; no kernel takes as much. */
+const MAX_TARGET_BYTES = 0xffff;
 /** Contents up to this size are read in one piece. */
 const WHOLE_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
@@ -52,29 +56,58 @@ export function readWholeFile(
   scratch?: Buffer,
 ): { header: FileHeader; content: Uint8Array } {
   return missingIsKnown(checksum, () => {
+    if (store.mode === 'bare-user') return readWholeUserFile(path, checksum, limitBytes, scratch);
     const whole = store.mode === 'archive' ? readSmallFilez(path, checksum, scratch) : undefined;
     const stored = whole?.stored ?? readStoredFile(store, path, checksum);
-    if (stored.sizeBytes > limitBytes) {
-      throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read file object ${checksum}: ${stored.sizeBytes} bytes, over the limit of ${limitBytes}`);
+    if (stored.sizeBytes > limitBytes) throw tooLarge(checksum, stored.sizeBytes, limitBytes);
+    if (whole !== undefined && scratch !== undefined) {
+      const content = inflateInto(scratch, whole.inScratch, whole.bytes, stored, checksum);
+      if (content !== undefined) return { header: stored.header, content };
     }
     const content = contentOf(store, path, checksum, stored, whole?.bytes ?? readBare(store, path, stored, scratch));
-    const actual = fileChecksum(stored.header, content);
-    if (actual !== checksum) throw mismatch(checksum, actual);
-    return { header: stored.header, content };
+    return { header: stored.header, content: verified(stored.header, content, checksum) };
   });
 }
 
-/** Returns header and content of an archived object that is at hand, verified. @throws OSTREE_OBJECT_CORRUPT */
-export function unpackFilez(bytes: Buffer, checksum: Checksum): { header: FileHeader; content: Uint8Array } {
+/**
+ * Returns header and content of an archived object that is at hand, verified.
+ * @param scratch as for {@link readWholeFile}
+ * @throws OSTREE_OBJECT_CORRUPT
+ */
+export function unpackFilez(bytes: Buffer, checksum: Checksum, scratch?: Buffer): { header: FileHeader; content: Uint8Array } {
   const stored = parseFilezHeader(bytes, `file object ${checksum}`);
+  const inflated = scratch === undefined ? undefined : inflateInto(scratch, 0, bytes, stored, checksum);
+  if (inflated !== undefined) return { header: stored.header, content: inflated };
   const content = contentOf({ mode: 'archive', disableXattrs: false }, '', checksum, stored, bytes);
-  const actual = fileChecksum(stored.header, content);
+  return { header: stored.header, content: verified(stored.header, content, checksum) };
+}
+
+function verified(header: FileHeader, content: Uint8Array, checksum: Checksum): Uint8Array {
+  const actual = fileChecksum(header, content);
   if (actual !== checksum) throw mismatch(checksum, actual);
-  return { header: stored.header, content };
+  return content;
+}
+
+/** Unpacks an archived object into `scratch` from `at` on, header and content side by side, so that one call hashes them. Returns undefined where it does not fit. */
+function inflateInto(scratch: Buffer, at: number, bytes: Buffer, stored: StoredFile, checksum: Checksum): Uint8Array | undefined {
+  const { header, sizeBytes, contentAt } = stored;
+  // One byte of room more than claimed, so that a longer stream is noticed and not only cut.
+  const room = sizeBytes + 1;
+  if (isSymlink(header) || at + room > scratch.byteLength) return undefined;
+  const prefix = encodeFileHeader(header);
+  const start = at + prefix.byteLength;
+  const inflater = start + room > scratch.byteLength ? undefined : threadInflater();
+  if (inflater === undefined) return undefined;
+  scratch.set(prefix, at);
+  const length = zlibIsKnown(checksum, () => inflater.whole(bytes.subarray(contentAt), scratch.subarray(start, start + room)));
+  if (length !== sizeBytes) throw mismatch(checksum);
+  const actual = hashOnce('sha256', scratch.subarray(at, start + length), 'hex');
+  if (actual !== checksum) throw mismatch(checksum, actual);
+  return scratch.subarray(start, start + length);
 }
 
 /** Reads an archived object in one go when it is small enough on disk: nearly all are, and each call on a file costs more than its bytes. */
-function readSmallFilez(path: string, checksum: Checksum, scratch: Buffer | undefined): { stored: StoredFile; bytes: Buffer } | undefined {
+function readSmallFilez(path: string, checksum: Checksum, scratch: Buffer | undefined): { stored: StoredFile; bytes: Buffer; inScratch: number } | undefined {
   const fd = openSync(path, NOFOLLOW_READ);
   try {
     const { size } = fstatSync(fd);
@@ -82,10 +115,68 @@ function readSmallFilez(path: string, checksum: Checksum, scratch: Buffer | unde
     const bytes = scratch !== undefined && size <= scratch.byteLength ? scratch : Buffer.allocUnsafe(size);
     let at = 0;
     for (let read = 1; read > 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);
-    return { stored: parseFilezHeader(bytes.subarray(0, at), `file object ${checksum}`), bytes: bytes.subarray(0, at) };
+    const inScratch = bytes === scratch ? at : 0;
+    return { stored: parseFilezHeader(bytes.subarray(0, at), `file object ${checksum}`), bytes: bytes.subarray(0, at), inScratch };
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * Reads an object of a bare-user repository: attribute and content by one descriptor, hashed in one piece behind the header,
+ * and no question to the file system that the checksum answers.
+ */
+function readWholeUserFile(path: string, checksum: Checksum, limitBytes: number, scratch: Buffer | undefined): { header: FileHeader; content: Uint8Array } {
+  const fd = openSync(path, NOFOLLOW_READ);
+  try {
+    const meta = requireUserMeta(fd, checksum);
+    const start = meta.prefix.byteLength;
+    const roomOfItsOwn = (): Buffer => {
+      const { size } = fstatSync(fd);
+      if (size > limitBytes) throw tooLarge(checksum, size, limitBytes);
+      return Buffer.allocUnsafeSlow(start + size + 1);
+    };
+    let memory = scratch !== undefined && scratch.byteLength > start ? scratch : roomOfItsOwn();
+    for (let end = start; ; ) {
+      const read = readSync(fd, memory, end, memory.byteLength - end, end - start);
+      end += read;
+      if (end === memory.byteLength || end - start > limitBytes) {
+        memory = roomOfItsOwn();
+        end = start;
+        continue;
+      }
+      const { header, content, actual } = hashUserFile(meta, memory, end, `file object ${checksum}`);
+      if (actual === checksum) return { header, content };
+      // Some file systems give less than was asked for: the end is where nothing follows.
+      if (read === 0) throw mismatch(checksum, actual);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @param memory content from the length of the header on */
+function hashUserFile({ header, prefix }: UserMeta, memory: Buffer, end: number, what: string): { header: FileHeader; content: Uint8Array; actual: string } {
+  const content = memory.subarray(prefix.byteLength, end);
+  if (isSymlink(header)) {
+    const link = { ...header, target: targetIn(content, what) };
+    return { header: link, content: new Uint8Array(0), actual: checksumOf(encodeFileHeader(link)) };
+  }
+  memory.set(prefix);
+  return { header, content, actual: checksumOf(memory.subarray(0, end)) };
+}
+
+function requireUserMeta(target: string | number, checksum: Checksum): UserMeta {
+  const meta = readUserMeta(target, checksum);
+  if (meta === undefined) throw corrupt(`file object ${checksum}`, 'no user.ostreemeta attribute');
+  return meta;
+}
+
+/** The target of a symlink that is stored as a file: up to a NUL, if there is one. */
+function targetIn(content: Buffer, what: string): string {
+  if (content.byteLength > MAX_TARGET_BYTES) throw corrupt(what, 'symlink target too long');
+  const end = content.indexOf(0);
+  return textOf(end < 0 ? content : content.subarray(0, end), what);
 }
 
 /** Reads the file of a bare object into `scratch` where it fits: fresh memory for each costs as much as the reading. */
@@ -104,22 +195,37 @@ function readBare(store: ContentStore, path: string, { header, sizeBytes }: Stor
 
 /**
  * Gives the content of an object to `take` in pieces of `scratch`, in this turn; the verdict comes at the end, as an exception.
- * Returns false, and does nothing, for compressed objects. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
+ * Returns false, and does nothing, where that cannot be done. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
  */
 export function readPieces(store: ContentStore, path: string, checksum: Checksum, scratch: Buffer, take: (piece: Uint8Array) => void): boolean {
-  if (store.mode === 'archive') return false;
-  const { header, sizeBytes } = readStoredFile(store, path, checksum);
+  const inflater = store.mode === 'archive' ? threadInflater() : undefined;
+  if (store.mode === 'archive' && inflater === undefined) return false;
+  const { header, sizeBytes, contentAt } = readStoredFile(store, path, checksum);
   if (isSymlink(header)) return false;
   const hash = createHash('sha256').update(encodeFileHeader(header));
+  let seen = 0;
+  const pass = (piece: Uint8Array): void => {
+    seen += piece.byteLength;
+    // The claimed size bounds what a hostile stream can make us write.
+    if (seen > sizeBytes) throw mismatch(checksum);
+    hash.update(piece);
+    take(piece);
+  };
   const fd = missingIsKnown(checksum, () => openSync(path, NOFOLLOW_READ));
   try {
-    let at = 0;
-    for (let read = readSync(fd, scratch, 0, scratch.byteLength, 0); read > 0; read = readSync(fd, scratch, 0, scratch.byteLength, at)) {
-      at += read;
-      if (at > sizeBytes) throw mismatch(checksum);
-      const piece = scratch.subarray(0, read);
-      hash.update(piece);
-      take(piece);
+    if (inflater === undefined) readToEnd(fd, contentAt, scratch, pass);
+    else {
+      const input = scratch.subarray(0, scratch.byteLength >> 2);
+      const output = scratch.subarray(input.byteLength);
+      inflater.begin();
+      readToEnd(fd, contentAt, input, (compressed, isLast) => {
+        let left = compressed;
+        do {
+          zlibIsKnown(checksum, () => inflater.step(left, output, isLast));
+          left = left.subarray(inflater.consumed);
+          if (inflater.produced > 0) pass(output.subarray(0, inflater.produced));
+        } while (inflater.produced === output.byteLength);
+      });
     }
   } finally {
     closeSync(fd);
@@ -127,6 +233,16 @@ export function readPieces(store: ContentStore, path: string, checksum: Checksum
   const actual = hash.digest('hex');
   if (actual !== checksum) throw mismatch(checksum, actual);
   return true;
+}
+
+/** Gives a file to `take` in pieces of `buffer`, an empty one last. */
+function readToEnd(fd: number, from: number, buffer: Buffer, take: (piece: Uint8Array, isLast: boolean) => void): void {
+  for (let at = from; ; ) {
+    const read = readSync(fd, buffer, 0, buffer.byteLength, at);
+    take(buffer.subarray(0, read), read === 0);
+    if (read === 0) return;
+    at += read;
+  }
 }
 
 /** Streams the content; the verdict comes at the end. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
@@ -170,13 +286,17 @@ function contentOf(store: ContentStore, path: string, checksum: Checksum, stored
   if (isSymlink(stored.header)) return new Uint8Array(0);
   const bytes = read ?? readFileSync(path);
   if (store.mode !== 'archive') return bytes;
+  // One byte of room more than claimed, as above.
+  // All in one buffer: zlib's own choice is pieces of 16 KiB, which it joins in the end. The caller has bounded what is claimed.
+  const room = stored.sizeBytes + 1;
+  const content = zlibIsKnown(checksum, () => inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: room, chunkSize: Math.max(room, 64) }));
+  if (content.byteLength !== stored.sizeBytes) throw mismatch(checksum);
+  return content;
+}
+
+function zlibIsKnown<T>(checksum: Checksum, inflate: () => T): T {
   try {
-    // One byte of room more than claimed, so that a longer stream is noticed and not only cut.
-    // All in one buffer: zlib's own choice is pieces of 16 KiB, which it joins in the end. The caller has bounded what is claimed.
-    const room = stored.sizeBytes + 1;
-    const content = inflateRawSync(bytes.subarray(stored.contentAt), { maxOutputLength: room, chunkSize: Math.max(room, 64) });
-    if (content.byteLength !== stored.sizeBytes) throw mismatch(checksum);
-    return content;
+    return inflate();
   } catch (cause) {
     if (isZlibError(cause)) throw corruptDeflate(checksum, cause);
     throw cause;
@@ -212,14 +332,10 @@ function readLoose(store: ContentStore, path: string, checksum: Checksum): Store
   switch (store.mode) {
     case 'bare-user': {
       if (kind !== S_IFREG) throw corrupt(what, 'a symlink in a bare-user repository');
-      const value = getXattr(path, 'user.ostreemeta');
-      if (value === undefined) throw corrupt(what, 'no user.ostreemeta attribute');
-      const meta = parseUserMeta(value, what);
-      if ((meta.mode & S_IFMT) !== S_IFLNK) return { header: { ...meta, target: '' }, sizeBytes, contentAt: 0 };
-      if (sizeBytes > 0xffff) throw corrupt(what, 'symlink target too long');
-      const content = readFileSync(path);
-      const end = content.indexOf(0);
-      return { header: { ...meta, target: textOf(end < 0 ? content : content.subarray(0, end), what) }, sizeBytes: 0, contentAt: 0 };
+      const { header } = requireUserMeta(path, checksum);
+      if (!isSymlink(header)) return { header, sizeBytes, contentAt: 0 };
+      if (sizeBytes > MAX_TARGET_BYTES) throw corrupt(what, 'symlink target too long');
+      return { header: { ...header, target: targetIn(readFileSync(path), what) }, sizeBytes: 0, contentAt: 0 };
     }
     case 'bare-user-only':
       return { header: { uid: 0, gid: 0, mode, target, xattrs: [] }, sizeBytes, contentAt: 0 };
@@ -246,8 +362,13 @@ function missingIsKnown<T>(checksum: Checksum, read: () => T): T {
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') throw ostreeError('OSTREE_OBJECT_MISSING', `No such object ${checksum}.file`, { cause, data: { checksum, type: 'file' } });
     if (errnoOf(cause) === 'ELOOP') throw corrupt(`file object ${checksum}`, 'a symlink where a file should be');
+    if (errnoOf(cause) === 'EISDIR') throw corrupt(`file object ${checksum}`, 'a directory where a file should be');
     throw cause;
   }
+}
+
+function tooLarge(checksum: Checksum, sizeBytes: number, limitBytes: number): Error {
+  return ostreeError('OSTREE_OBJECT_TOO_LARGE', `Cannot read file object ${checksum}: ${sizeBytes} bytes, over the limit of ${limitBytes}`);
 }
 
 /** @param actual the checksum it has, where all of it was read */

@@ -89,7 +89,9 @@ export class Repo {
 
   /** Returns the bytes of a metadata object, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
   readMetadata(type: MetadataType, checksum: Checksum): Uint8Array {
-    const bytes = readSmallObject(this.#mustFind(type, checksum).path, type, checksum);
+    // Where there is one place only, opening it says whether the object is there, and spares asking first.
+    const path = this.staging === undefined && this.parent === undefined ? this.objectPath(type, checksum) : this.#mustFind(type, checksum).path;
+    const bytes = readSmallObject(path, type, checksum);
     const actual = checksumOf(bytes);
     if (actual !== checksum) {
       throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`, { data: { checksum, type, actual } });
@@ -169,7 +171,7 @@ export class Repo {
   writeDetachedMetadata(checksum: Checksum, metadata: Metadata): void {
     const path = this.objectPath('commitmeta', checksum);
     mkdirSync(dirname(path), { recursive: true });
-    writeFileDurably(path, encodeMetadata(metadata), { sync: this.settings.fsync, mode: 0o644 });
+    writeFileDurably(path, encodeMetadata(metadata), { sync: this.settings.fsync, mode: 0o644, aside: join(this.path, 'tmp') });
   }
 
   /**

@@ -1,0 +1,153 @@
+/**
+ * Placing a tree in several threads. All take from one stack, which this thread holds: whoever gets a share works on it for a
+ * few milliseconds and gives back what is left. So nobody needs to know in advance how much lies below a directory, and all end
+ * at the same time.
+ */
+import { availableParallelism } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Checksum, createPool, type Pool } from '@cambium/base';
+import type { Repo } from '../repo/repo.ts';
+import type { FileCounts } from './checkout-files.ts';
+import { type PlacedDirectory, TreePlacer, type TreePolicy, type TreeTask } from './checkout-tree.ts';
+
+export interface CrewRequest {
+  stack: TreeTask[];
+  /** After which the rest comes back. */
+  milliseconds: number;
+}
+
+export interface CrewReply {
+  stack: TreeTask[];
+  late: PlacedDirectory[];
+  made: number;
+  counts: FileCounts;
+}
+
+export interface TreeCounts extends FileCounts {
+  directories: number;
+}
+
+/** How long this thread works before it hears the others. */
+const OWN_MS = 4;
+/** How long others work before they give back what is left. */
+const SHARE_MS = 10;
+/** Shares under way per worker: it never waits for this thread. */
+const SHARES_PER_WORKER = 2;
+/** Tasks in a share: most are small. */
+const SHARE_TASKS = 32;
+/** A thread takes about this long to start: it is started when the work has taken as long and is not done. */
+const START_MS = 30;
+/** More only wait for the file system. */
+const MAX_THREADS = 8;
+
+/**
+ * Places a tree and adds up what was done.
+ * @param threads this one included: as many as processors when left out, and this one only for small trees
+ * @throws as checkout
+ */
+export async function placeTree(
+  repo: Repo,
+  policy: TreePolicy,
+  root: { tree: Checksum; meta: Checksum },
+  result: TreeCounts,
+  threads: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const crew = new Crew(repo, policy, result, threads ?? Math.min(MAX_THREADS, availableParallelism()), threads === undefined ? START_MS : 0);
+  try {
+    await crew.run(root, signal);
+  } finally {
+    await crew.close();
+  }
+}
+
+class Crew {
+  readonly #repo: Repo;
+  readonly #policy: TreePolicy;
+  readonly #result: TreeCounts;
+  readonly #threads: number;
+  readonly #startMs: number;
+  readonly #placer: TreePlacer;
+  readonly #stack: TreeTask[] = [];
+  readonly #running = new Set<Promise<void>>();
+  #pool: Pool<CrewRequest, CrewReply> | undefined;
+  #failure: { error: unknown } | undefined;
+
+  constructor(repo: Repo, policy: TreePolicy, result: TreeCounts, threads: number, startMs: number) {
+    this.#repo = repo;
+    this.#policy = policy;
+    this.#result = result;
+    this.#threads = threads;
+    this.#startMs = startMs;
+    this.#placer = new TreePlacer(repo, policy);
+  }
+
+  async run(root: { tree: Checksum; meta: Checksum }, signal: AbortSignal | undefined): Promise<void> {
+    const started = performance.now();
+    signal?.throwIfAborted();
+    this.#stack.push(this.#placer.enterDestination(root));
+    while (this.#stack.length > 0 || this.#running.size > 0) {
+      await this.#placer.work(this.#stack, OWN_MS);
+      if (this.#stack.length === 0 && this.#running.size > 0) await Promise.race(this.#running);
+      // The workers' replies, and an abort, come in only here.
+      else await nextTurn();
+      signal?.throwIfAborted();
+      if (this.#failure !== undefined) throw this.#failure.error;
+      if (this.#threads > 1 && performance.now() - started >= this.#startMs) this.#share();
+    }
+    // Children first: their modes may close them to us, or their parents'.
+    for (const directory of this.#placer.late.reverse()) this.#placer.finish(directory);
+    addCounts(this.#result, this.#placer.files.counts);
+    this.#result.directories += this.#placer.made;
+  }
+
+  /** Gives tasks from the bottom of the stack away: what lies there longest is what most lies below of. The last one is for this thread. */
+  #share(): void {
+    const shares = (this.#threads - 1) * SHARES_PER_WORKER;
+    while (this.#running.size < shares && this.#stack.length > 1) {
+      this.#pool ??= this.#startPool();
+      const stack = this.#stack.splice(0, Math.min(SHARE_TASKS, Math.ceil(this.#stack.length / (shares + 1))));
+      const running: Promise<void> = this.#pool
+        .run({ stack, milliseconds: SHARE_MS })
+        .then(
+          (reply) => this.#take(reply),
+          (error: unknown) => {
+            this.#failure ??= { error };
+          },
+        )
+        .finally(() => this.#running.delete(running));
+      this.#running.add(running);
+    }
+  }
+
+  #take({ stack, late, made, counts }: CrewReply): void {
+    this.#stack.push(...stack);
+    this.#placer.late.push(...late);
+    this.#result.directories += made;
+    addCounts(this.#result, counts);
+  }
+
+  #startPool(): Pool<CrewRequest, CrewReply> {
+    return createPool({
+      url: new URL('./checkout-worker.js', import.meta.url),
+      size: this.#threads - 1,
+      workerData: { path: this.#repo.path, policy: this.#policy },
+      // Buffers and zlib streams live outside of the heap and pile up unseen until it fills: a small one took 130 MB less, and less time.
+      resourceLimits: { maxYoungGenerationSizeMb: 12 },
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running);
+    await this.#pool?.close();
+  }
+}
+
+export function addCounts(to: FileCounts, counts: FileCounts): void {
+  to.linked += counts.linked;
+  to.copied += counts.copied;
+  to.copiedBytes += counts.copiedBytes;
+  to.symlinks += counts.symlinks;
+  to.devices += counts.devices;
+  to.kept += counts.kept;
+}
