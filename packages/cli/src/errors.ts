@@ -3,6 +3,7 @@ import { defineErrors, type ErrorFactory } from '@cambium/base';
 
 export type CliErrorCode =
   | 'CLI_COMMAND_UNKNOWN'
+  | 'CLI_CREDENTIALS_MISSING'
   | 'CLI_OPTION_UNKNOWN'
   | 'CLI_OPTION_VALUE_MISSING'
   | 'CLI_OPTION_VALUE_INVALID'
@@ -13,6 +14,7 @@ export type CliErrorCode =
 
 export const cliError: ErrorFactory<CliErrorCode> = defineErrors<CliErrorCode>({
   CLI_COMMAND_UNKNOWN: { kind: 'usage', meaning: 'There is no command of this name.' },
+  CLI_CREDENTIALS_MISSING: { kind: 'denied', meaning: 'Neither the environment nor a profile has the keys that a store needs.' },
   CLI_OPTION_UNKNOWN: { kind: 'usage', meaning: 'The command has no option of this name.' },
   CLI_OPTION_VALUE_MISSING: { kind: 'usage', meaning: 'An option that needs a value was given none.' },
   CLI_OPTION_VALUE_INVALID: { kind: 'usage', meaning: 'The value of an option is not of its kind.' },

@@ -1,14 +1,31 @@
-import { directoryTarget, type PushEvent, type PushResult, type PushTarget, push, sftpTarget } from '@cambium/ostree';
+import { readFileSync } from 'node:fs';
+import { createTransport } from '@cambium/http';
+import { directoryTarget, type PushEvent, type PushResult, type PushTarget, push, s3Target, sftpTarget } from '@cambium/ostree';
+import type { Values } from '../command.ts';
 import { formatBytes, type ProgressStatus } from '../progress.ts';
+import { proxyRule } from '../proxies.ts';
+import { readS3Settings } from './s3-settings.ts';
 import { UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   'dry-run': { kind: 'flag', short: 'n', help: 'Say what would be sent; send nothing' },
   json: { kind: 'flag', help: 'Print the result as JSON' },
+  'endpoint-url': { kind: 'text', value: 'URL', help: 'Where an S3-compatible store is (default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile, Amazon)' },
+  region: { kind: 'text', value: 'REGION', help: 'Region of the bucket (default: AWS_REGION, AWS_DEFAULT_REGION, the profile, us-east-1)' },
+  profile: { kind: 'text', value: 'NAME', help: 'Profile of ~/.aws/credentials and ~/.aws/config (default: AWS_PROFILE, default)' },
+  'addressing-style': {
+    kind: 'text',
+    value: 'STYLE',
+    choices: ['auto', 'path', 'virtual'],
+    help: "Whether the bucket stands in the path or before the host's name (default: the profile, auto)",
+  },
 } as const;
 
+/** What a store cannot do now it may do in a minute: with the pauses of the transport, seven more tries take about that. */
+const STORE_ATTEMPTS = 8;
+
 export const command: Verb<typeof flags> = {
-  summary: 'Publish commits, deltas and the summary to a directory or over SSH',
+  summary: 'Publish commits, deltas and the summary to a directory, over SSH or to an S3-compatible store',
   operands: [
     { name: 'DEST', help: '' },
     { name: 'REF', help: '', optional: true, many: true },
@@ -17,22 +34,55 @@ export const command: Verb<typeof flags> = {
   examples: [
     { command: 'cambium ostree push --repo=./repo /srv/www/repo os/stable', explains: 'Publish a ref to a directory' },
     { command: 'cambium ostree push --repo=./repo sftp://deploy@www.example.org/srv/repo', explains: 'Publish everything over SSH' },
+    { command: 'cambium ostree push --repo=./repo --endpoint-url=https://store.example.org s3://trees/stable os/stable', explains: 'Publish into a bucket' },
   ],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
     const [destination, ...refs] = operands;
     if (destination === undefined) throw new UsageError('DEST must be specified');
-    const result = await push(repo, openTarget(destination), { refs, dryRun: values['dry-run'] }, context.signal, draw(context));
-    context.ui.progress.clear();
-    if (values.json) context.ui.resultJson(result);
-    else context.ui.write(formatResult(result));
+    const { target, close } = openTarget(context, destination, values);
+    try {
+      const result = await push(repo, target, { refs, dryRun: values['dry-run'] }, context.signal, draw(context));
+      context.ui.progress.clear();
+      if (values.json) context.ui.resultJson(result);
+      else context.ui.write(formatResult(result));
+    } finally {
+      await close?.();
+    }
     return undefined;
   },
 };
 
-/** A path, or `sftp://[USER@]HOST[:PORT]/PATH`. */
-function openTarget(destination: string): PushTarget {
-  if (!destination.startsWith('sftp://')) return directoryTarget(destination);
+interface OpenTarget {
+  target: PushTarget;
+  close?: () => Promise<void>;
+}
+
+/** A path, `sftp://[USER@]HOST[:PORT]/PATH`, or `s3://BUCKET[/PREFIX]`. */
+function openTarget(context: VerbContext, destination: string, values: Values<typeof flags>): OpenTarget {
+  if (destination.startsWith('s3://')) return bucketTarget(context, destination, values);
+  for (const flag of ['endpoint-url', 'region', 'profile', 'addressing-style'] as const)
+    if (values[flag] !== undefined) throw new UsageError(`--${flag} is for destinations that begin with s3://`);
+  return { target: destination.startsWith('sftp://') ? sshTarget(destination) : directoryTarget(destination) };
+}
+
+function bucketTarget({ environment }: VerbContext, destination: string, values: Values<typeof flags>): OpenTarget {
+  const [bucket = '', ...rest] = destination.slice('s3://'.length).split('/');
+  const { caFile, ...settings } = readS3Settings(
+    { endpointUrl: values['endpoint-url'], region: values.region, profile: values.profile, addressingStyle: values['addressing-style'] },
+    environment,
+  );
+  const transport = createTransport({
+    retry: { attempts: STORE_ATTEMPTS },
+    // Who names a store with http:// has allowed it; what is sent is public, and signed, and its secret is not sent.
+    plainHttp: 'any',
+    proxy: proxyRule(environment),
+    ...(caFile === undefined ? {} : { ca: [readFileSync(caFile, 'utf8')] }),
+  });
+  return { target: s3Target({ bucket, prefix: rest.join('/'), transport, ...settings }), close: () => transport.close() };
+}
+
+function sshTarget(destination: string): PushTarget {
   const url = new URL(destination);
   const user = url.username === '' ? '' : `${decodeURIComponent(url.username)}@`;
   const host = url.hostname;
