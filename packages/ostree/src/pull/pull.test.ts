@@ -132,7 +132,7 @@ test('a second version: only what is new is asked for', { skip }, async (t) => {
 const FAULTS: ReadonlyArray<[name: string, fault: StaticFault, code: RegExp]> = [
   ['404', { do: 'status', status: 404 }, /^OSTREE_REMOTE_FILE_MISSING$/],
   ['500', { do: 'status', status: 500 }, /^OSTREE_REMOTE_ERROR$/],
-  ['reset', { do: 'reset', afterBytes: 5 }, /^HTTP_UNREACHABLE$/],
+  ['reset', { do: 'reset', afterBytes: 0 }, /^HTTP_UNREACHABLE$/],
   ['stall', { do: 'stall', afterBytes: 5 }, /^HTTP_TIMEOUT$/],
   ['truncate', { do: 'truncate', afterBytes: 5 }, /^OSTREE_OBJECT_CORRUPT$/],
   ['corrupt', { do: 'corrupt', atByte: 5 }, /^OSTREE_OBJECT_CORRUPT$/],
