@@ -109,8 +109,9 @@ export function openRepoDelta(repo: Repo, ends: DeltaEnds): OpenedDelta {
 /** Removes a delta; its index stays until {@link reindexDeltas}. @throws OSTREE_DELTA_NOT_FOUND OSTREE_REPO_READ_ONLY */
 export function deleteDelta(repo: Repo, ends: DeltaEnds): void {
   if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot delete from repository "${repo.path}": permission denied or read-only file system`);
-  if (!hasDelta(repo, ends)) throw ostreeError('OSTREE_DELTA_NOT_FOUND', `Can't find delta ${deltaName(ends)}`);
   const directory = join(repo.path, deltaPath(ends));
+  // Also without its superblock: as an interrupted deletion leaves it.
+  if (!existsSync(directory)) throw ostreeError('OSTREE_DELTA_NOT_FOUND', `Can't find delta ${deltaName(ends)}`);
   // First, so that nobody finds a delta without parts.
   rmSync(join(directory, 'superblock'), { force: true });
   rmSync(directory, { recursive: true, force: true });

@@ -19,7 +19,7 @@ export function markPartial(repo: Repo, commit: Checksum, reason: PartialReason 
   const path = markerPath(repo, commit);
   mkdirSync(dirname(path), { recursive: true });
   if (reason === 'fsck') {
-    writeFileDurably(path, 'f', { sync: repo.settings.fsync });
+    writeFileDurably(path, 'f', { sync: repo.settings.fsync, aside: join(repo.path, 'tmp') });
     return;
   }
   try {
@@ -49,14 +49,14 @@ export function writeTombstone(repo: Repo, commit: Checksum): void {
   const path = repo.objectPath('tombstone-commit', commit);
   mkdirSync(dirname(path), { recursive: true });
   const bytes = encodeMetadata([['commit', new Variant('ay', Buffer.from(`${commit}\0`, 'latin1'))]]);
-  writeFileDurably(path, bytes, { sync: repo.settings.fsync, mode: 0o644 });
+  writeFileDurably(path, bytes, { sync: repo.settings.fsync, mode: 0o644, aside: join(repo.path, 'tmp') });
 }
 
 /** Makes the repository write tombstones from now on, also for other programs: `core.tombstone-commits`. */
 export function enableTombstones(repo: Repo): void {
   if (repo.settings.tombstoneCommits) return;
   repo.config.set('core', 'tombstone-commits', 'true');
-  writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync: repo.settings.fsync });
+  writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync: repo.settings.fsync, aside: join(repo.path, 'tmp') });
   repo.settings.tombstoneCommits = true;
 }
 

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { errnoOf } from '@cambium/base';
 import { syncFs } from '@cambium/system';
 
 export interface WriteFileOptions {
@@ -9,12 +10,16 @@ export interface WriteFileOptions {
   sync: boolean;
   /** Permission bits; the umask applies when left out (0644 then). */
   mode?: number | undefined;
+  /**
+   * Directory of the same file system where the bytes are put first: what a killed process leaves in a repository's `tmp/` is
+   * removed one day. Beside `path` when left out, or when there is no such directory.
+   */
+  aside?: string | undefined;
 }
 
 /** Puts `content` under `path` in one step: readers see the old file or the new one, also after a crash. */
 export function writeFileDurably(path: string, content: Uint8Array | string, options: WriteFileOptions): void {
-  const temporary = join(dirname(path), `.tmp-${randomBytes(8).toString('hex')}`);
-  const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644);
+  const { fd, temporary } = openTemporary(options.aside, dirname(path));
   try {
     try {
       writeFileSync(fd, content);
@@ -27,6 +32,16 @@ export function writeFileDurably(path: string, content: Uint8Array | string, opt
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
+  }
+}
+
+function openTemporary(aside: string | undefined, beside: string): { fd: number; temporary: string } {
+  const temporary = join(aside ?? beside, `.tmp-${randomBytes(8).toString('hex')}`);
+  try {
+    return { fd: openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644), temporary };
+  } catch (error) {
+    if (aside === undefined || errnoOf(error) !== 'ENOENT') throw error;
+    return openTemporary(undefined, beside);
   }
 }
 

@@ -157,7 +157,7 @@ export class Refs {
     }
     mkdirSync(dirname(file), { recursive: true });
     // An alias (a symlink) is replaced by a ref of its own, as libostree does.
-    writeFileDurably(file, `${checksum}\n`, { sync });
+    writeFileDurably(file, `${checksum}\n`, { sync, aside: join(this.#host.path, 'tmp') });
     this.#host.touch();
   }
 

@@ -26,17 +26,18 @@ export async function reindexDeltas(repo: Repo, to?: Checksum, signal?: AbortSig
 /** As {@link reindexDeltas}, of digests at hand, for who holds the lock. */
 export function writeDeltaIndexes(repo: Repo, digests: readonly DeltaDigest[], signal?: AbortSignal, to?: Checksum): void {
   const sync = repo.settings.fsync;
+  const aside = join(repo.path, 'tmp');
   try {
     if (repo.config.boolean('core', 'indexed-deltas') !== true) {
       repo.config.set('core', 'indexed-deltas', 'true');
-      writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync });
+      writeFileDurably(join(repo.path, 'config'), repo.config.toString(), { sync, aside });
     }
     const found = Map.groupBy(digests, (delta) => delta.to);
     for (const [target, deltas] of found) {
       signal?.throwIfAborted();
       const path = join(repo.path, deltaIndexPath(target));
       mkdirSync(dirname(path), { recursive: true });
-      writeFileDurably(path, encodeMetadata([[SUMMARY_KEYS.deltas, encodeDeltaDigests(deltas)]]), { sync, mode: 0o644 });
+      writeFileDurably(path, encodeMetadata([[SUMMARY_KEYS.deltas, encodeDeltaDigests(deltas)]]), { sync, mode: 0o644, aside });
     }
     for (const index of listDeltaIndexes(repo.path)) {
       if (!found.has(index.to) && (to === undefined || index.to === to)) rmSync(index.path, { force: true });

@@ -127,7 +127,7 @@ function publish(repo: Repo, summary: Uint8Array, signature: Uint8Array | undefi
   try {
     if (signature !== undefined) writeFileDurably(staged, signature, { sync, mode: 0o644 });
     else rmSync(join(repo.path, SUMMARY_SIGNATURE_FILE), { force: true });
-    writeFileDurably(join(repo.path, SUMMARY_FILE), summary, { sync, mode: 0o644 });
+    writeFileDurably(join(repo.path, SUMMARY_FILE), summary, { sync, mode: 0o644, aside: join(repo.path, 'tmp') });
     if (signature !== undefined) renameSync(staged, join(repo.path, SUMMARY_SIGNATURE_FILE));
     if (sync) syncDirectory(repo.path);
   } finally {
