@@ -3,6 +3,7 @@ export * from './debian-images.ts';
 export * from './debian-packages.ts';
 export * from './errors.ts';
 export * from './faulty-registry.ts';
+export * from './file-events.ts';
 export * from './fuzz/check-targets.ts';
 export * from './fuzz/fuzzer.ts';
 export * from './fuzz/mutate.ts';
