@@ -3,4 +3,5 @@ export { type FreeSpace, freeSpace, makeNode, renameNoReplace, syncFs } from './
 export * from './locks.ts';
 export { type Capability, hasCapability, inUserNamespace } from './namespaces.ts';
 export { boundNativeMemory } from './native-memory.ts';
+export { shareBlocks } from './share-blocks.ts';
 export * from './xattrs.ts';

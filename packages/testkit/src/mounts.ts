@@ -1,6 +1,7 @@
 /** Mounts that tests make, and leave behind when they are killed. */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { firstReason, needsPeer, needsRoot } from './peers.ts';
 import { run } from './run.ts';
 import { type CleanUp, defer, scratch } from './scratch.ts';
 
@@ -15,6 +16,25 @@ export async function tmpfs(t: CleanUp, sizeMiB: number, options: readonly strin
   await run('mount', ['-t', 'tmpfs', '-o', [`size=${sizeMiB}m`, 'mode=755', ...options].join(','), 'tmpfs', directory]);
   defer(t, () => unmountAll([directory]));
   return directory;
+}
+
+/** Returns a reason to skip unless {@link reflinkFileSystem} can be had. */
+export function needsReflinks(): string | false {
+  const isKnown = /^\s*btrfs$/m.test(readFileSync('/proc/filesystems', 'latin1')) && existsSync('/dev/loop-control');
+  return firstReason(needsRoot(), needsPeer('mkfs.btrfs'), isKnown ? false : 'the kernel has no btrfs, or no loop devices');
+}
+
+/** Mounts a btrfs of `sizeMiB` in a file, whose files can share blocks, for the length of a test, and returns its path. Needs root and `mkfs.btrfs`. */
+export async function reflinkFileSystem(t: CleanUp, sizeMiB: number): Promise<string> {
+  const directory = scratch(t);
+  const [image, place] = [join(directory, 'image'), join(directory, 'btrfs')];
+  writeFileSync(image, '');
+  truncateSync(image, sizeMiB * 1024 * 1024);
+  mkdirSync(place);
+  await run('mkfs.btrfs', ['--quiet', image]);
+  await run('mount', ['-o', 'loop', image, place]);
+  defer(t, () => unmountAll([place]));
+  return place;
 }
 
 /** Makes a directory read-only by a bind mount, for the length of a test; also root cannot write to it. Needs root. */

@@ -21,6 +21,8 @@ export interface RepoSettings {
   lockTimeoutSecs: number;
   minFreeSpace: { percent: number } | { bytes: number };
   tombstoneCommits: boolean;
+  /** Contents from this size on get payload links, where the file system can share blocks; undefined for none. */
+  payloadLinksFrom: number | undefined;
   /** Undefined: the default of {@link ../write/deflate.ts}. */
   zlibLevel: number | undefined;
 }
@@ -53,6 +55,7 @@ export function parseRepoSettings(config: KeyFile, path: string): RepoSettings {
     locking: config.boolean('core', 'locking') ?? true,
     lockTimeoutSecs,
     minFreeSpace: parseMinFreeSpace(config),
+    payloadLinksFrom: parsePayloadLinks(config),
     tombstoneCommits: config.boolean('core', 'tombstone-commits') ?? false,
     zlibLevel: level === undefined ? undefined : Math.min(9, Math.max(1, level)),
   };
@@ -61,6 +64,12 @@ export function parseRepoSettings(config: KeyFile, path: string): RepoSettings {
 /** Returns whether `text` is a collection ID: reverse DNS of at least two elements, at most 255 characters. */
 export function isCollectionId(text: string): boolean {
   return text.length <= 255 && /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$/.test(text);
+}
+
+/** libostree reads the number as an unsigned one, so that the default of −1 is never reached. */
+function parsePayloadLinks(config: KeyFile): number | undefined {
+  const bytes = config.integer('core', 'payload-link-threshold') ?? -1;
+  return bytes < 0 ? undefined : bytes;
 }
 
 function parseMinFreeSpace(config: KeyFile): RepoSettings['minFreeSpace'] {

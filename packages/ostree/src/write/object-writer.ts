@@ -35,6 +35,7 @@ import type { FileHeader, MetadataType, RepoMode } from '../format/types.ts';
 import type { FreeBlocks } from '../repo/free-blocks.ts';
 import { readStoredFile } from '../repo/object-reader.ts';
 import { deflateContent, SEGMENT_BYTES, SegmentedDeflate } from './deflate.ts';
+import { linkPayload, sharePayload } from './payload-links.ts';
 
 /** Where and how to write; plain data, so that it travels to workers. */
 export interface WriteTarget {
@@ -51,6 +52,8 @@ export interface WriteTarget {
   likeZlib?: boolean | undefined;
   /** Flush each object by itself. */
   syncEach: boolean;
+  /** Contents from this size on get payload links; undefined where blocks cannot be shared. */
+  payloadLinksFrom?: number | undefined;
   /** The process's umask: workers cannot ask for it cheaply. */
   umask: number;
 }
@@ -184,6 +187,7 @@ export class ObjectWriter {
       closeSync(fd);
       rmSync(temporary, { force: true });
     };
+    const payloadHash = this.#wantsPayloadLink(header, sizeBytes) ? createHash('sha256') : undefined;
     const deflate = mode === 'archive' ? new SegmentedDeflate(zlibLevel, put, likeZlib) : undefined;
     if (deflate !== undefined) {
       try {
@@ -194,14 +198,20 @@ export class ObjectWriter {
       }
     }
     return {
-      write: (chunk) => guarded(() => (deflate === undefined ? put(chunk) : deflate.write(chunk))),
+      write: (chunk) => {
+        payloadHash?.update(chunk);
+        guarded(() => (deflate === undefined ? put(chunk) : deflate.write(chunk)));
+      },
       finish: (checksum) =>
         guarded(() => {
           if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
           deflate?.end();
+          const payload = payloadHash?.digest('hex') as Checksum | undefined;
+          this.#sharePayload(fd, payload);
           this.#finishContent(fd, header);
           if (this.#target.syncEach) fsyncSync(fd);
           this.#place(temporary, 'file', checksum);
+          this.#linkPayload(payload, checksum);
           return { checksum, written: true, storedBytes };
         }),
       drop,
@@ -252,11 +262,28 @@ export class ObjectWriter {
       mode !== 'archive'
         ? [isSymlink(header) ? Buffer.from(`${header.target}\0`) : content]
         : [encodeFilezHeader(header, content.byteLength), ...(isSymlink(header) ? [] : deflateContent(content, zlibLevel, likeZlib))];
+    const payload = this.#wantsPayloadLink(header, content.byteLength) ? (hashOnce('sha256', content, 'hex') as Checksum) : undefined;
     this.#regular('file', checksum, (fd) => {
       writeAll(fd, parts);
+      this.#sharePayload(fd, payload);
       this.#finishContent(fd, header);
     });
+    this.#linkPayload(payload, checksum);
     return parts.reduce((sum, part) => sum + part.byteLength, 0);
+  }
+
+  #wantsPayloadLink(header: FileHeader, sizeBytes: number): boolean {
+    const { payloadLinksFrom } = this.#target;
+    return payloadLinksFrom !== undefined && sizeBytes >= payloadLinksFrom && !isSymlink(header);
+  }
+
+  #sharePayload(fd: number, payload: Checksum | undefined): void {
+    const { destination, present } = this.#target;
+    if (payload !== undefined) sharePayload(fd, payload, [destination, ...present.map(({ objects }) => objects)]);
+  }
+
+  #linkPayload(payload: Checksum | undefined, object: Checksum): void {
+    if (payload !== undefined) linkPayload(this.#target.destination, payload, object, this.#target.mode);
   }
 
   /** Gives a content object's file the metadata its mode stores outside the bytes. */

@@ -26,6 +26,7 @@ import type { ContentWriter } from './content-writer.ts';
 import { DEFAULT_ZLIB_LEVEL, LIBOSTREE_ZLIB_LEVEL } from './deflate.ts';
 import type { ObjectCounts } from './directory-shard.ts';
 import { ObjectWriter } from './object-writer.ts';
+import { canShareBlocks } from './payload-links.ts';
 import { cleanTmp, openStaging, readBootId, type Staging } from './staging.ts';
 
 export interface TransactionOptions {
@@ -380,9 +381,16 @@ function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObj
       zlibLevel: settings.zlibLevel ?? (recordsSizes ? LIBOSTREE_ZLIB_LEVEL : DEFAULT_ZLIB_LEVEL),
       likeZlib: recordsSizes,
       syncEach: sync.fsync && sync.perObject,
+      payloadLinksFrom: payloadLinksFrom(repo),
       umask: process.umask(),
     },
   };
+}
+
+/** Asked of the file system only where the repository is told to have such links. */
+function payloadLinksFrom({ mode, settings, path }: Repo): number | undefined {
+  if (settings.payloadLinksFrom === undefined || mode === 'archive') return undefined;
+  return canShareBlocks(join(path, 'tmp')) ? settings.payloadLinksFrom : undefined;
 }
 
 /** Returns false when another process made the target meanwhile. */
