@@ -20,6 +20,8 @@ export interface ProgressStatus {
 }
 
 export interface Progress {
+  /** Whether anyone looks: what only they want to know need not be found out otherwise. */
+  readonly isShown: boolean;
   /** Returns a callback for an operation: JSON mode prints each event, a terminal shows what `describe` makes of it. */
   watch<E extends { readonly type: string }>(describe: (event: E) => ProgressStatus | undefined): (event: E) => void;
   /** Removes the line, so that something else can be printed. */
@@ -51,6 +53,7 @@ export function createProgress(options: ProgressOptions): Progress {
     drawnAtMs = Number.NEGATIVE_INFINITY;
   };
   return {
+    isShown: mode !== 'none',
     watch: (describe) => (event) => {
       if (mode === 'json') options.write(toJsonLine(event));
       if (mode !== 'line') return;

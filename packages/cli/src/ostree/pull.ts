@@ -90,6 +90,7 @@ async function pullOptions(context: VerbContext, repo: Repo, values: Values<type
     proxy: proxyRule(context.environment),
     trust: remoteTrustOptions(context),
     bootId,
+    wantTotals: context.ui.progress.isShown,
     ...(values['disable-fsync'] ? { fsync: false } : {}),
     ...(values['per-object-fsync'] ? { perObjectFsync: true } : {}),
   };
@@ -102,7 +103,9 @@ function revision(repo: Repo, rev: string): Checksum {
 function follow(context: VerbContext, remote: string): (event: PullEvent) => void {
   const draw = context.ui.progress.watch<PullEvent>((event): ProgressStatus | undefined => {
     if (event.type !== 'progress') return undefined;
-    const done = event.content;
+    const { content: done, expectedBytes, transferredBytes } = event;
+    if (expectedBytes !== undefined)
+      return { what: 'Receiving objects', done: transferredBytes, total: Math.max(expectedBytes, transferredBytes), unit: 'bytes' };
     return { what: event.metadataDone ? 'Receiving objects' : 'Receiving metadata and objects', done, total: event.contentWanted, unit: 'count' };
   });
   // libostree's own tests look this way whether what is kept was used.

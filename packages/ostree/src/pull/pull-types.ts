@@ -34,6 +34,8 @@ export interface PullOptions extends HttpSourceOptions {
   /** Refuse a commit that is older than this one. */
   timestampCheckFrom?: Checksum | undefined;
   disableVerifyBindings?: boolean | undefined;
+  /** Find out before anything is fetched how much will be, where commits record the sizes of their objects: some milliseconds for a thousand. */
+  wantTotals?: boolean | undefined;
   /** Where summaries are kept, instead of `tmp/cache`. */
   cacheDirectory?: string | undefined;
   trust?: TrustOptions | undefined;
@@ -55,7 +57,16 @@ export type PullEvent =
   /** What a static delta will bring. */
   | { type: 'delta'; name: string; parts: number; bytes: number; usizeBytes: number }
   /** So far; `metadataDone` once all trees are known, and with them all totals. */
-  | { type: 'progress'; metadata: number; content: number; contentWanted: number; transferredBytes: number; metadataDone: boolean };
+  | {
+      type: 'progress';
+      metadata: number;
+      content: number;
+      contentWanted: number;
+      transferredBytes: number;
+      /** What `transferredBytes` will be, as far as deltas, and with `wantTotals` commits, have told. */
+      expectedBytes?: number | undefined;
+      metadataDone: boolean;
+    };
 
 /** What the static deltas of a dry run, or of the pull, amount to. */
 export interface DeltaTotals {

@@ -128,6 +128,45 @@ test('a second version: only what is new is asked for', { skip }, async (t) => {
   assert.ok(last?.type === 'progress' && last.metadataDone && last.content === last.contentWanted);
 });
 
+test('totals are known before the first file comes, where commits record sizes or there is a delta', { skip }, async (t) => {
+  const { directory, source, server } = await serve(t);
+  const sized = ostree(source.repo, 'commit', '-b', 'sized', '--generate-sizes', '--tree=ref=main', '--timestamp=@9').trim() as Checksum;
+  const path = join(directory, 'ours');
+  const totals = async (options: Partial<PullOptions>): Promise<{ first: PullEvent | undefined; last: PullEvent | undefined }> => {
+    server.forget();
+    const events: PullEvent[] = [];
+    await pull(await Repo.open(path), { ...quick, remote: 'origin', ...options }, undefined, (event) => events.push(event));
+    const progress = events.filter((event) => event.type === 'progress');
+    return { first: progress[0], last: progress.at(-1) };
+  };
+  makeTarget(path, 'bare-user', server.url);
+  const { first, last } = await totals({ refs: ['sized'], wantTotals: true });
+  assert.ok(first?.type === 'progress' && last?.type === 'progress');
+  assert.equal(first.expectedBytes, last.transferredBytes);
+  assert.equal(first.content, 0);
+  assert.match(ostree(source.repo, 'show', '--print-sizes', sized), /Compressed size/);
+  // What is here is not counted.
+  makeTarget(path, 'bare-user', server.url);
+  await totals({ refs: [source.first] });
+  const update = await totals({ refs: ['sized'], wantTotals: true });
+  assert.ok(update.first?.type === 'progress' && update.last?.type === 'progress');
+  assert.equal(update.first.expectedBytes, update.last.transferredBytes);
+  assert.ok(update.last.transferredBytes < last.transferredBytes);
+  // Commits without sizes, and pulls that nobody watches, tell nothing.
+  for (const options of [{ refs: ['main'], wantTotals: true }, { refs: ['sized'] }]) {
+    makeTarget(path, 'bare-user', server.url);
+    const untold = await totals(options);
+    assert.ok(untold.last?.type === 'progress');
+    assert.equal(untold.last.expectedBytes, undefined);
+  }
+  ostree(source.repo, 'static-delta', 'generate', `--from=${source.first}`, `--to=${source.second}`);
+  ostree(source.repo, 'summary', '-u');
+  makeTarget(path, 'bare-user', server.url);
+  await totals({ refs: [source.first] });
+  const delta = await totals({ refs: ['main'] });
+  assert.ok(delta.last?.type === 'progress' && delta.last.expectedBytes === delta.last.transferredBytes, JSON.stringify(delta.last));
+});
+
 /** What a server does instead of an answer, and what comes of it. */
 const FAULTS: ReadonlyArray<[name: string, fault: StaticFault, code: RegExp]> = [
   ['404', { do: 'status', status: 404 }, /^OSTREE_REMOTE_FILE_MISSING$/],

@@ -23,6 +23,7 @@ import { formatTimestamp } from '../show/rev-text.ts';
 import { type RemoteTrust, readRemoteTrust } from '../sign/trust-policy.ts';
 import { verifyCommitBytes } from '../sign/verify.ts';
 import { Transaction, type TransactionStats } from '../write/transaction.ts';
+import { ExpectedBytes } from './expected-bytes.ts';
 import { ObjectFetcher } from './object-fetcher.ts';
 import { planRefs, type RequestedRef, requestedRefs, type WantedRef } from './plan-refs.ts';
 import { DeltaPuller } from './pull-deltas.ts';
@@ -177,6 +178,7 @@ class Pull {
   readonly #on: (event: PullEvent) => void;
   readonly #seen = new Set<Checksum>();
   readonly #complete = new Set<Checksum>();
+  readonly #expected = new ExpectedBytes();
 
   constructor(
     source: RemoteSource,
@@ -196,7 +198,8 @@ class Pull {
     this.#about = about;
     this.#options = options;
     this.#on = on;
-    this.fetcher = new ObjectFetcher(source, transaction, options, signal, on);
+    const report = (event: PullEvent): void => on(event.type === 'progress' ? { ...event, expectedBytes: this.#expected.bytes } : event);
+    this.fetcher = new ObjectFetcher(source, transaction, options, signal, report);
     this.deltas = new DeltaPuller(source, transaction, this.fetcher, about.summary?.summary, options, on);
   }
 
@@ -224,6 +227,7 @@ class Pull {
       const delta = await this.deltas.find(checksum, base, ref);
       if (delta !== undefined) {
         if (this.#options.dryRun === true) return;
+        this.#expected.addDelta(delta, this.#source.transferredBytes);
         commit = await this.#takeCommit(checksum, delta.commitBytes, delta.detached, wanted, current, base, false);
         await this.deltas.apply(delta);
         await this.#refreshDetached(checksum);
@@ -309,7 +313,11 @@ class Pull {
     }
     const { commitMetadataOnly, subpaths } = this.#options;
     if (commitMetadataOnly === true) return commit;
-    if (subpaths === undefined || subpaths.length === 0) this.#complete.add(checksum);
+    const isWhole = subpaths === undefined || subpaths.length === 0;
+    if (isWhole) this.#complete.add(checksum);
+    if (scan && isWhole && this.#options.wantTotals === true) {
+      await this.#expected.addCommit(this.#repo, commit, this.#source.transferredBytes, this.fetcher.signal);
+    }
     if (scan) this.fetcher.wantTree(commit.root, this.#baseTree(base));
     return commit;
   }
