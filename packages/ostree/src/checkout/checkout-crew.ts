@@ -30,13 +30,13 @@ export interface TreeCounts extends FileCounts {
 /** How long this thread works before it hears the others. */
 const OWN_MS = 4;
 /** How long others work before they give back what is left. */
-const SHARE_MS = 10;
+const SHARE_MS = 5;
 /** Shares under way per worker: it never waits for this thread. */
 const SHARES_PER_WORKER = 2;
 /** Tasks in a share: most are small. */
 const SHARE_TASKS = 32;
-/** A thread takes about this long to start: it is started when the work has taken as long and is not done. */
-const START_MS = 30;
+/** Threads are started when the work has taken this long and is not done: each costs about 50 ms of its own processor. */
+const START_MS = 15;
 /** More only wait for the file system. */
 const MAX_THREADS = 8;
 
@@ -71,6 +71,8 @@ class Crew {
   readonly #stack: TreeTask[] = [];
   readonly #running = new Set<Promise<void>>();
   #pool: Pool<CrewRequest, CrewReply> | undefined;
+  /** Workers that have started. */
+  #ready = 0;
   #failure: { error: unknown } | undefined;
 
   constructor(repo: Repo, policy: TreePolicy, result: TreeCounts, threads: number, startMs: number) {
@@ -93,7 +95,8 @@ class Crew {
       else await nextTurn();
       signal?.throwIfAborted();
       if (this.#failure !== undefined) throw this.#failure.error;
-      if (this.#threads > 1 && performance.now() - started >= this.#startMs) this.#share();
+      if (this.#pool !== undefined) this.#share(this.#pool);
+      else if (this.#threads > 1 && this.#stack.length > 1 && performance.now() - started >= this.#startMs) this.#pool = this.#startPool();
     }
     // Children first: their modes may close them to us, or their parents'.
     for (const directory of this.#placer.late.reverse()) this.#placer.finish(directory);
@@ -101,40 +104,39 @@ class Crew {
     this.#result.directories += this.#placer.made;
   }
 
-  /** Gives tasks from the bottom of the stack away: what lies there longest is what most lies below of. The last one is for this thread. */
-  #share(): void {
-    const shares = (this.#threads - 1) * SHARES_PER_WORKER;
+  /** Gives tasks from the bottom of the stack away: what lies there longest has most below it. The last one is for this thread. */
+  #share(pool: Pool<CrewRequest, CrewReply>): void {
+    const shares = this.#ready * SHARES_PER_WORKER;
     while (this.#running.size < shares && this.#stack.length > 1) {
-      this.#pool ??= this.#startPool();
       const stack = this.#stack.splice(0, Math.min(SHARE_TASKS, Math.ceil(this.#stack.length / (shares + 1))));
-      const running: Promise<void> = this.#pool
-        .run({ stack, milliseconds: SHARE_MS })
-        .then(
-          (reply) => this.#take(reply),
-          (error: unknown) => {
-            this.#failure ??= { error };
-          },
-        )
-        .finally(() => this.#running.delete(running));
+      const task = pool.run({ stack, milliseconds: SHARE_MS }).then((reply) => this.#take(reply), this.#fail);
+      const running: Promise<void> = task.finally(() => this.#running.delete(running));
       this.#running.add(running);
     }
   }
 
+  readonly #fail = (error: unknown): void => {
+    this.#failure ??= { error };
+  };
+
   #take({ stack, late, made, counts }: CrewReply): void {
-    this.#stack.push(...stack);
-    this.#placer.late.push(...late);
+    for (const task of stack) this.#stack.push(task);
+    for (const directory of late) this.#placer.late.push(directory);
     this.#result.directories += made;
     addCounts(this.#result, counts);
   }
 
   #startPool(): Pool<CrewRequest, CrewReply> {
-    return createPool({
+    const pool = createPool<CrewRequest, CrewReply>({
       url: new URL('./checkout-worker.js', import.meta.url),
       size: this.#threads - 1,
       workerData: { path: this.#repo.path, policy: this.#policy },
       // Buffers and zlib streams live outside of the heap and pile up unseen until it fills: a small one took 130 MB less, and less time.
       resourceLimits: { maxYoungGenerationSizeMb: 12 },
     });
+    // Nothing is given to a thread that is still starting: this one could be done with it sooner.
+    for (let lane = 0; lane < pool.size; lane++) pool.run({ stack: [], milliseconds: 0 }, [], lane).then(() => this.#ready++, this.#fail);
+    return pool;
   }
 
   async close(): Promise<void> {
