@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import { httpError } from './errors.ts';
 
 export interface ConnectionOptions {
-  /** Sockets per origin. A paused download occupies one, so this is well above what callers download at once. Default 32. */
+  /** Sockets per origin. A paused download occupies one, so this is well above what callers download at once. Default 32, and 8 where HTTP/2 may be spoken. */
   connections?: number;
   connectTimeoutMs?: number;
   /** From the request to the head of the answer. */
@@ -44,6 +44,8 @@ export interface Connections {
 }
 
 export const DEFAULT_CONNECTIONS = 32;
+/** Where HTTP/2 may be spoken each socket carries many requests; more of them are a burden to the server. */
+const H2_CONNECTIONS = 8;
 export const DEFAULT_CONNECT_TIMEOUT_MS = 15_000;
 /** Large: registries that fetch from elsewhere first need long for the first byte of a big layer. */
 export const DEFAULT_HEADERS_TIMEOUT_MS = 60_000;
@@ -83,7 +85,7 @@ export function createConnections(options: ConnectionOptions): Connections {
     };
     const connectTimeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
     const shared = {
-      connections: options.connections ?? DEFAULT_CONNECTIONS,
+      connections: options.connections ?? (allowH2 && origin.startsWith('https:') ? H2_CONNECTIONS : DEFAULT_CONNECTIONS),
       pipelining: 1,
       // Off by default: one connection would carry all layers of an image, and one lost packet would stall them all.
       allowH2,

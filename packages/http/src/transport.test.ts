@@ -223,6 +223,10 @@ test('HTTP/2 where both sides offer it: many requests over few connections', { s
   assert.deepEqual(new Set(all.map(({ status, text }) => `${status} ${text}`)), new Set(['200 content']));
   assert.deepEqual(new Set(server.requests().map(({ httpVersion }) => httpVersion)), new Set(['2.0']));
   assert.ok(server.connections() <= 2, `${server.connections()} connections`);
+  const usual = await serve(t, { tls, http2: true });
+  const patient = transportOf(t, { ca, allowH2: true });
+  await Promise.all(Array.from({ length: 50 }, (_, index) => ask(patient, `${usual.url}/file?${index}`)));
+  assert.ok(usual.connections() <= 8, `${usual.connections()} connections`);
   server.forget();
   await ask(transportOf(t, { ca }), `${server.url}/file`);
   const old = await serve(t, { tls });
