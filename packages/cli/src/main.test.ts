@@ -131,7 +131,9 @@ const ADDED_FLAGS: Readonly<Record<string, readonly string[]>> = {
   commit: ['sign-from-file'],
   diff: ['sizes', 'json'],
   fsck: ['resume', 'json'],
+  pull: ['low-speed-limit-bytes', 'low-speed-time-seconds', 'max-outstanding-fetcher-requests', 'disable-retry-on-network-errors'],
   refs: ['revision'],
+  show: ['print-hex'],
   sign: ['keys-file', 'keys-dir'],
   summary: ['list-metadata-keys', 'print-metadata-key'],
 };

@@ -48,6 +48,8 @@ const flags = {
   'mode-ro-executables': { kind: 'flag', help: 'Ensure executable files are not writable' },
   'no-xattrs': { kind: 'flag', help: 'Do not import extended attributes' },
   'selinux-policy': { kind: 'text', value: 'PATH', help: 'Set SELinux labels based on policy in root filesystem PATH (may be /)' },
+  'selinux-labeling-epoch': { kind: 'int', value: 'EPOCH', hidden: true, help: 'Which directories of the policy are labelled as others' },
+  'generate-composefs-metadata': { kind: 'flag', hidden: true, help: 'Record the digest of the composefs image of the tree' },
   'selinux-policy-from-base': { kind: 'flag', short: 'P', help: 'Set SELinux labels based on first --tree argument' },
   'link-checkout-speedup': { kind: 'flag', help: 'Optimize for commits of trees composed of hardlinks into the repository' },
   'devino-canonical': { kind: 'flag', short: 'I', help: 'Assume hardlinked objects are unmodified.  Implies --link-checkout-speedup' },
@@ -82,6 +84,8 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     if (values['selinux-policy'] !== undefined && values['selinux-policy'] !== '') throw featureMissing('--selinux-policy');
     if (values['selinux-policy-from-base']) throw featureMissing('--selinux-policy-from-base');
+    if (values['selinux-labeling-epoch'] !== undefined) throw featureMissing('--selinux-labeling-epoch');
+    if (values['generate-composefs-metadata']) throw featureMissing('--generate-composefs-metadata');
     // What is wrong with the options is said before anything is read or written.
     const strings = commitMetadata(values);
     if (values.branch === undefined && !values.orphan) throw new OstreeFailure('A branch must be specified with --branch, or use --orphan');

@@ -26,6 +26,7 @@ const flags = {
   untrusted: { kind: 'flag', help: 'Verify checksums of local sources (always enabled for HTTP pulls)' },
   'bareuseronly-files': { kind: 'flag', help: 'Reject regular files with mode outside of 0775 (world writable, suid, etc.)' },
   'require-static-deltas': { kind: 'flag', help: 'Require static deltas' },
+  'disable-static-deltas': { kind: 'flag', hidden: true, help: 'Do not use static deltas' },
   'gpg-verify': { kind: 'flag', help: 'GPG verify commits (must specify --remote)' },
   'gpg-verify-summary': { kind: 'flag', help: 'GPG verify summary (must specify --remote)' },
   'disable-verify-bindings': { kind: 'flag', help: 'Do not verify commit bindings' },
@@ -46,6 +47,8 @@ export const command: Verb<typeof flags> = {
     if (source === undefined) throw new UsageError('DESTINATION must be specified');
     if ((values['gpg-verify'] || values['gpg-verify-summary']) && values.remote === undefined)
       throw new OstreeFailure('Must specify remote name to enable gpg verification');
+    if (values['disable-static-deltas'] && values['require-static-deltas'])
+      throw new UsageError('Cannot specify both --disable-static-deltas and --require-static-deltas');
     const from = await openSource(source);
     const bootId = lookUp(context.environment, ['OSTREE_BOOTID']);
     const keys = values['gpg-verify'] ? verificationKeys(repo, { homeDirectory: undefined, remote: values.remote }, context.environment) : undefined;

@@ -27,6 +27,10 @@ const flags = {
   'http-header': { kind: 'texts', value: 'NAME=VALUE', help: 'Add NAME=VALUE as HTTP header to all requests' },
   'update-frequency': { kind: 'int', value: 'FREQUENCY', help: 'Sets the update frequency, in milliseconds (0=1000ms) (default: 0)' },
   'network-retries': { kind: 'int', value: 'N', help: 'Specifies how many times each download should be retried upon error (default: 5)' },
+  'low-speed-limit-bytes': { kind: 'int', value: 'N', help: 'Give up on a transfer that stays below N bytes per second (default: 1000; 0 for never)' },
+  'low-speed-time-seconds': { kind: 'int', value: 'N', help: 'For how long it must stay below that (default: 30)' },
+  'max-outstanding-fetcher-requests': { kind: 'int', value: 'N', help: 'How many requests are under way at once (default: 16)' },
+  'disable-retry-on-network-errors': { kind: 'flag', help: 'Do not try again what fails in the network' },
   'localcache-repo': { kind: 'texts', short: 'L', value: 'REPO', help: 'Add REPO as local cache source for objects during this pull', completes: 'directory' },
   'timestamp-check': { kind: 'flag', short: 'T', help: 'Require fetched commits to have newer timestamps' },
   'timestamp-check-from-rev': { kind: 'text', value: 'REV', help: 'Require fetched commits to have newer timestamps than given rev' },
@@ -85,7 +89,9 @@ async function pullOptions(context: VerbContext, repo: Repo, values: Values<type
     disableVerifyBindings: values['disable-verify-bindings'],
     cacheDirectory: values['cache-dir'],
     url: values.url,
-    networkRetries: values['network-retries'],
+    networkRetries: values['disable-retry-on-network-errors'] ? 0 : values['network-retries'],
+    lowSpeed: lowSpeed(values),
+    requests: values['max-outstanding-fetcher-requests'],
     userAgent: ostreeUserAgent(values['append-user-agent']),
     proxy: proxyRule(context.environment),
     trust: remoteTrustOptions(context),
@@ -94,6 +100,13 @@ async function pullOptions(context: VerbContext, repo: Repo, values: Values<type
     ...(values['disable-fsync'] ? { fsync: false } : {}),
     ...(values['per-object-fsync'] ? { perObjectFsync: true } : {}),
   };
+}
+
+function lowSpeed(values: Values<typeof flags>): PullOptions['lowSpeed'] {
+  const { 'low-speed-limit-bytes': bytesPerSecond = 1000, 'low-speed-time-seconds': seconds = 30 } = values;
+  if (bytesPerSecond < 0 || seconds < 1)
+    throw new OstreeFailure('Invalid --low-speed-limit-bytes or --low-speed-time-seconds: a limit of 0 or more over 1 second or more');
+  return { bytesPerSecond, seconds };
 }
 
 function revision(repo: Repo, rev: string): Checksum {

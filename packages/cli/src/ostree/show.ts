@@ -23,6 +23,7 @@ const flags = {
   'print-variant-type': { kind: 'text', value: 'TYPE', help: 'Memory map OBJECT (in this case a filename) to the GVariant type string' },
   'list-metadata-keys': { kind: 'flag', hidden: true, help: 'List the available metadata keys' },
   'print-metadata-key': { kind: 'text', value: 'KEY', help: 'Print string value of metadata key' },
+  'print-hex': { kind: 'flag', help: 'For byte array valued keys, output an unquoted hexadecimal string' },
   'list-detached-metadata-keys': { kind: 'flag', hidden: true, help: 'List the available detached metadata keys' },
   'print-detached-metadata-key': { kind: 'text', value: 'KEY', help: 'Print string value of detached metadata key' },
   'print-sizes': { kind: 'flag', help: 'Show the commit size metadata' },
@@ -41,16 +42,19 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     const [rev] = operands;
     if (rev === undefined) throw new UsageError('An object argument is required');
-    const byteswap = { noByteswap: values['no-byteswap'] };
+    const formatKey = (value: Metadata[number][1]): string =>
+      values['print-hex'] && value.type === 'ay'
+        ? Buffer.from(value.value as Uint8Array).toString('hex')
+        : formatMetadataValue(value, { noByteswap: values['no-byteswap'] });
     const metadataKey = values['print-metadata-key'];
     const detachedKey = values['print-detached-metadata-key'];
     if (detachedKey !== undefined) {
       const commit = repo.refs.resolve(rev);
       const metadata = repo.readDetachedMetadata(commit);
       if (metadata === undefined) throw new OstreeFailure(`No detached metadata for commit ${commit}`);
-      context.ui.result(formatMetadataValue(findKey(metadata, detachedKey), byteswap));
+      context.ui.result(formatKey(findKey(metadata, detachedKey)));
     } else if (metadataKey !== undefined) {
-      context.ui.result(formatMetadataValue(findKey(readRev(repo, rev).commit.metadata, metadataKey), byteswap));
+      context.ui.result(formatKey(findKey(readRev(repo, rev).commit.metadata, metadataKey)));
     } else if (values['list-metadata-keys'] || values['list-detached-metadata-keys']) {
       const commit = repo.refs.resolve(rev);
       const metadata = values['list-metadata-keys'] ? repo.readCommit(commit).metadata : (repo.readDetachedMetadata(commit) ?? []);

@@ -1,0 +1,94 @@
+/** Flags that later versions of libostree have and 2022.7 has not: each is served, or refused by its name. (main.test.ts compares the help of 2022.7.) */
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { closeServer, defer, needsPeer, run, scratch, startStaticServer } from '@cambium/testkit';
+import type { Command } from '../command.ts';
+import { COMMAND_TREE } from '../tree.ts';
+import { LAUNCHER } from './two-worlds.test.ts';
+
+/** Of libostree 2026.4, by verb. */
+const LATER: Readonly<Record<string, Readonly<Record<string, 'served' | 'refused'>>>> = {
+  commit: {
+    'sign-from-file': 'served',
+    'selinux-policy': 'refused',
+    'selinux-policy-from-base': 'refused',
+    'selinux-labeling-epoch': 'refused',
+    'generate-composefs-metadata': 'refused',
+  },
+  checkout: { 'selinux-policy': 'refused', 'selinux-prefix': 'refused', composefs: 'refused', 'composefs-noverity': 'refused' },
+  pull: {
+    'low-speed-limit-bytes': 'served',
+    'low-speed-time-seconds': 'served',
+    'max-outstanding-fetcher-requests': 'served',
+    'disable-retry-on-network-errors': 'served',
+  },
+  'pull-local': { 'disable-static-deltas': 'served' },
+  refs: { revision: 'served' },
+  show: { 'list-metadata-keys': 'served', 'list-detached-metadata-keys': 'served', 'print-hex': 'served' },
+  sign: { 'keys-file': 'served', 'keys-dir': 'served' },
+  summary: { 'list-metadata-keys': 'served', 'print-metadata-key': 'served', 'add-metadata': 'served', sign: 'served', 'sign-type': 'served' },
+};
+
+test('every flag of later versions is served, or refused by its name', async (t) => {
+  const directory = scratch(t);
+  await run(process.execPath, [LAUNCHER, 'ostree', 'init', '--repo=repo', '--mode=archive'], { cwd: directory });
+  const verbs = COMMAND_TREE.children.find(({ name }) => name === 'ostree');
+  assert.ok(verbs !== undefined && 'children' in verbs);
+  let refused = 0;
+  for (const [verb, wanted] of Object.entries(LATER)) {
+    const leaf = verbs.children.find(({ name }) => name === verb);
+    assert.ok(leaf !== undefined && 'load' in leaf, verb);
+    const { flags } = (await leaf.load()) as Command;
+    for (const [name, outcome] of Object.entries(wanted)) {
+      const flag = flags[name];
+      assert.ok(flag !== undefined, `${verb} --${name}`);
+      if (outcome === 'served') continue;
+      refused++;
+      const option = flag.kind === 'flag' ? `--${name}` : `--${name}=${flag.kind === 'int' ? 1 : '/'}`;
+      const { status, stderr, stdout } = await run(process.execPath, [LAUNCHER, 'ostree', verb, '--repo=repo', option], { cwd: directory, accept: 'any' });
+      assert.deepEqual([status, stdout], [1, ''], option);
+      assert.equal(stderr, `error: Option --${name} is not available in this version\n`);
+    }
+  }
+  assert.equal(refused, 8);
+});
+
+test('pull: a server that trickles is given up after the time that was asked for, without another try', { skip: needsPeer('ostree') }, async (t) => {
+  const directory = scratch(t);
+  let asked = 0;
+  const server = createServer((_request, response) => {
+    asked++;
+    response.writeHead(200, { 'content-length': '1000' });
+    const timer = setInterval(() => response.write('x'), 50);
+    response.on('close', () => clearInterval(timer));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  defer(t, () => closeServer(server));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const cambium = (...args: string[]): ReturnType<typeof run> => run(process.execPath, [LAUNCHER, 'ostree', ...args], { cwd: directory, accept: 'any' });
+  await cambium('init', '--repo=repo', '--mode=archive');
+  await cambium('remote', 'add', '--repo=repo', '--no-gpg-verify', 'origin', url);
+  const options = ['--low-speed-limit-bytes=500', '--low-speed-time-seconds=1', '--disable-retry-on-network-errors', '--max-outstanding-fetcher-requests=1'];
+  const slow = await cambium('pull', '--repo=repo', ...options, 'origin', 'main');
+  assert.equal(slow.status, 1);
+  assert.match(slow.stderr, /it sent less than 500 bytes per second for 1 seconds/);
+  assert.ok(asked <= 3, `${asked} requests for three files`);
+  for (const bad of ['--low-speed-limit-bytes=-1', '--low-speed-time-seconds=0'])
+    assert.match((await cambium('pull', '--repo=repo', bad, 'origin', 'main')).stderr, /^error: Invalid --low-speed/);
+
+  // Asked for slowly, one at a time, all comes.
+  await run('ostree', ['init', '--repo=source', '--mode=archive'], { cwd: directory });
+  await run('ostree', ['commit', '--repo=source', '-b', 'main', '--add-metadata=id=[byte 0x0a, 0xff]', '--add-metadata-string=name=x', 'repo'], {
+    cwd: directory,
+  });
+  const real = await startStaticServer({ directory: join(directory, 'source') });
+  defer(t, () => real.stop());
+  const good = await cambium('pull', '--repo=repo', `--url=${real.url}`, '--low-speed-limit-bytes=0', '--max-outstanding-fetcher-requests=1', 'origin', 'main');
+  assert.equal(good.status, 0, good.stderr);
+  const shown = await cambium('show', '--repo=repo', '--print-hex', '--print-metadata-key=id', 'origin:main');
+  assert.equal(shown.stdout, '0aff\n');
+  assert.equal((await cambium('show', '--repo=repo', '--print-hex', '--print-metadata-key=name', 'origin:main')).stdout, "'x'\n");
+});
