@@ -69,15 +69,17 @@ const MB = 1_000_000;
  * Memory of all threads together: an encoder, a thread with what it reads into, and contents that are compared, with the table
  * to find one in the other. With what the caller's thread has it stays under 250 MB.
  */
-const THREADS_BYTES: number = 165 * MB;
-const THREAD_BYTES: number = 72 * MB;
+const THREADS_BYTES: number = 140 * MB;
+const THREAD_BYTES: number = 60 * MB;
 const TABLE_BYTES: number = 20 * MB;
 /** Beside the contents themselves: compressed, on their way. */
 const COMPARE_OVERHEAD = 1.3;
 /** Contents of common sizes are in {@link THREAD_BYTES}. */
 const SMALL_COMPARED_BYTES: number = 4 * MB;
 /** A thread that keeps so much of its encoders is not used again. */
-const MAX_HELD_BYTES: number = 24 * MB;
+const MAX_HELD_BYTES: number = 20 * MB;
+/** Pieces of large contents that wait for the garbage collector. */
+const STREAMS_BYTES: number = 60 * MB;
 const MAX_WORKERS = 8;
 const COPY_BYTES: number = 1024 * 1024;
 
@@ -224,8 +226,9 @@ function merged(part: StagedPart, empty: readonly StagedPart[]): StagedPart {
   return { ...part, leftOut: [...part.leftOut, ...empty.flatMap(({ leftOut }) => leftOut)] };
 }
 
-function memoryFor({ comparedBytes }: PlannedPart): number {
-  return THREAD_BYTES + (comparedBytes <= SMALL_COMPARED_BYTES ? 0 : comparedBytes * COMPARE_OVERHEAD + TABLE_BYTES);
+function memoryFor({ comparedBytes, streams }: PlannedPart): number {
+  const compared = comparedBytes <= SMALL_COMPARED_BYTES ? 0 : comparedBytes * COMPARE_OVERHEAD + TABLE_BYTES;
+  return THREAD_BYTES + Math.max(compared, streams ? STREAMS_BYTES : 0);
 }
 
 function report(part: MadePart, index: number, on: ((event: GenerateDeltaEvent) => void) | undefined): void {

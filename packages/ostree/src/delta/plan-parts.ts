@@ -20,6 +20,8 @@ export interface PlannedPart {
   objects: readonly PlannedObject[];
   /** Of contents that are compared in memory, at most at a time. */
   comparedBytes: number;
+  /** Whether contents of tens of megabytes pass through, in pieces. */
+  streams: boolean;
 }
 
 export interface DeltaPlan {
@@ -37,6 +39,8 @@ export const MAX_FILE_BYTES: number = 512 * 1024 * 1024;
 /** Parts are made at the same time, one by each thread: as many as this, unless they would be small. */
 const WANTED_PARTS = 8;
 const MIN_PART_BYTES = 4_000_000;
+/** The pieces of larger contents are more than the garbage collector keeps up with. */
+const STREAMED_BYTES = 8_000_000;
 
 /** @param maxChunkBytes payload of a part, unless a single object is larger @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
 export function planParts(repo: Repo, from: Checksum | undefined, to: Checksum, maxChunkBytes: number): DeltaPlan {
@@ -145,6 +149,7 @@ class PartTables {
   readonly #modes = new Map<string, { index: number; mode: FileMode }>();
   readonly #xattrs = new Map<string, { index: number; list: Uint8Array }>();
   #comparedBytes = 0;
+  #streams = false;
 
   add({ type, checksum, sizeBytes, header, source }: NewObject): void {
     const planned: PlannedObject = { type, checksum, sizeBytes, mode: 0, xattrs: 0 };
@@ -158,6 +163,7 @@ class PartTables {
       const together = sizeBytes + source.sizeBytes;
       if (together <= MAX_COMPARED_BYTES) this.#comparedBytes = Math.max(this.#comparedBytes, together);
     }
+    if (sizeBytes > STREAMED_BYTES) this.#streams = true;
     this.#objects.push(planned);
   }
 
@@ -167,6 +173,7 @@ class PartTables {
       xattrs: [...this.#xattrs.values()].map(({ list }) => list),
       objects: this.#objects,
       comparedBytes: this.#comparedBytes,
+      streams: this.#streams,
     };
   }
 
