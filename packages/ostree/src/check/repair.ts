@@ -4,10 +4,10 @@
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Bytes, type Checksum, errnoOf, isKnownError } from '@cambium/base';
+import { type Bytes, type Checksum, errnoOf, isKnownError, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { parseCommit } from '../format/commit-format.ts';
-import { checksumOf, parseDirMeta, parseDirTree } from '../format/object-format.ts';
+import { checksumOf, isSymlink, parseDirMeta, parseDirTree } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
 import { ObjectSet } from '../format/object-set.ts';
 import type { Commit, DirTree, FileHeader, MetadataType, ObjectType } from '../format/types.ts';
@@ -74,13 +74,16 @@ export async function repair(
   if (repo.mode === 'bare-split-xattrs')
     throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot repair repository "${repo.path}": mode bare-split-xattrs is for reading`);
   const lock = await repo.lock('shared', signal);
-  mkdirSync(join(repo.path, 'tmp'), { recursive: true, mode: 0o775 });
-  // On the repository's own file system; one that a kill leaves goes with other old things in tmp.
-  const scratch = mkdtempSync(join(repo.path, 'tmp', 'repair-'));
+  let scratch: string | undefined;
   try {
+    mkdirSync(join(repo.path, 'tmp'), { recursive: true, mode: 0o775 });
+    // On the repository's own file system; one that a kill leaves goes with other old things in tmp.
+    scratch = mkdtempSync(join(repo.path, 'tmp', 'repair-'));
     return await new Repair(repo, sources, options, scratch, signal, on).run();
+  } catch (error) {
+    throw systemError(error, `Cannot repair repository "${repo.path}"`) ?? error;
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
     lock.release();
   }
 }
@@ -296,14 +299,8 @@ class Repair {
 
   /** Writes a content aside as this repository stores it, reads it back, and puts it in place. */
   async #takeFile(checksum: Checksum, header: FileHeader, sizeBytes: number, content: Bytes): Promise<void> {
-    const stream = this.#writer.begin(header, sizeBytes, { isNew: true });
-    try {
-      for await (const chunk of content) stream.write(chunk);
-    } catch (error) {
-      stream.abort();
-      throw error;
-    }
-    const written = stream.end();
+    // A link is no file with content: in most modes it is a link on disk too.
+    const written = isSymlink(header) ? this.#writer.writeFile(header, new Uint8Array(0)) : await this.#writeContent(header, sizeBytes, content);
     const staged = join(this.#scratch, loosePath('file', written.checksum, this.#repo.mode));
     try {
       if (written.checksum !== checksum) throw ostreeError('OSTREE_OBJECT_CORRUPT', `File object ${checksum} does not match its checksum`);
@@ -315,6 +312,17 @@ class Repair {
     } finally {
       rmSync(staged, { force: true });
     }
+  }
+
+  async #writeContent(header: FileHeader, sizeBytes: number, content: Bytes): Promise<{ checksum: Checksum }> {
+    const stream = this.#writer.begin(header, sizeBytes, { isNew: true });
+    try {
+      for await (const chunk of content) stream.write(chunk);
+    } catch (error) {
+      stream.abort();
+      throw error;
+    }
+    return stream.end();
   }
 
   #place(staged: string, type: ObjectType, checksum: Checksum): void {

@@ -1,6 +1,6 @@
 /** A place that a push writes to: files under a root, laid out as a repository. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, chmodSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
@@ -57,6 +57,8 @@ export function directoryTarget(root: string): PushTarget {
       }
     },
     makeDirectories: async (paths) => {
+      // Of a read-only file system mkdir says that something does not exist.
+      if (paths.length > 0 && existsSync(root)) accessSync(root, constants.W_OK);
       for (const path of paths) mkdirSync(join(root, path), { recursive: true });
     },
     put: async (groups, signal, onPut) => {

@@ -5,7 +5,7 @@
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Checksum } from '@cambium/base';
+import { type Checksum, systemError } from '@cambium/base';
 import { verifyFiles } from '../check/fsck-files.ts';
 import { ostreeError } from '../errors.ts';
 import { deltaPath, listDeltaIndexes, listDeltas } from '../format/delta-path.ts';
@@ -71,6 +71,8 @@ export async function push(
   const lock = await repo.lock('shared', signal);
   try {
     return await run(repo, target, refs, options, signal, on);
+  } catch (error) {
+    throw systemError(error, `Cannot push to "${target.name}"`) ?? error;
   } finally {
     lock.release();
     release();

@@ -4,7 +4,7 @@
  * Objects are hard-linked where both repositories store them in the same way on the same file system, and rewritten
  * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case.
  */
-import { type Checksum, isChecksum } from '@cambium/base';
+import { type Checksum, isChecksum, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { parseDirTree } from '../format/object-format.ts';
 import { ObjectSet } from '../format/object-set.ts';
@@ -65,6 +65,20 @@ export async function pullLocal(
   options: PullLocalOptions = {},
   signal?: AbortSignal,
   on?: (event: PullLocalEvent) => void,
+): Promise<PullLocalResult> {
+  try {
+    return await copyCommits(repo, source, options, signal, on);
+  } catch (error) {
+    throw systemError(error, `Cannot pull from "${source.path}"`) ?? error;
+  }
+}
+
+async function copyCommits(
+  repo: Repo,
+  source: Repo,
+  options: PullLocalOptions,
+  signal: AbortSignal | undefined,
+  on: ((event: PullLocalEvent) => void) | undefined,
 ): Promise<PullLocalResult> {
   const { workers, fsync, perObjectFsync, bootId } = options;
   const wanted = wantedCommits(source, options.refs);

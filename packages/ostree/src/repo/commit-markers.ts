@@ -1,7 +1,7 @@
 /** Files beside commits: markers of partial ones, tombstones of deleted ones. */
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Checksum, errnoOf } from '@cambium/base';
+import { type Checksum, errnoOf, systemError } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import { encodeMetadata } from '../format/commit-format.ts';
 import { writeFileDurably } from './durable-file.ts';
@@ -17,15 +17,15 @@ function markerPath(repo: Repo, commit: Checksum): string {
 /** Marks a commit as not known to be complete: before the commit object is written. An older mark stays unless the reason is `fsck`. */
 export function markPartial(repo: Repo, commit: Checksum, reason: PartialReason = 'pull'): void {
   const path = markerPath(repo, commit);
-  mkdirSync(dirname(path), { recursive: true });
-  if (reason === 'fsck') {
-    writeFileDurably(path, 'f', { sync: repo.settings.fsync, aside: join(repo.path, 'tmp') });
-    return;
-  }
   try {
+    mkdirSync(dirname(path), { recursive: true });
+    if (reason === 'fsck') {
+      writeFileDurably(path, 'f', { sync: repo.settings.fsync, aside: join(repo.path, 'tmp') });
+      return;
+    }
     closeSync(openSync(path, 'wx', 0o644));
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error;
+    if (errnoOf(error) !== 'EEXIST') throw systemError(error, 'Cannot mark a commit as partial') ?? error;
   }
 }
 

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errnoOf } from '@cambium/base';
+import { errnoOf, systemError } from '@cambium/base';
 import { syncFs } from '@cambium/system';
 
 export interface WriteFileOptions {
@@ -17,10 +17,13 @@ export interface WriteFileOptions {
   aside?: string | undefined;
 }
 
-/** Puts `content` under `path` in one step: readers see the old file or the new one, also after a crash. */
+/** Puts `content` under `path` in one step: readers see the old file or the new one, also after a crash. @throws SYSTEM_* */
 export function writeFileDurably(path: string, content: Uint8Array | string, options: WriteFileOptions): void {
-  const { fd, temporary } = openTemporary(options.aside, dirname(path));
+  let temporary: string | undefined;
   try {
+    const opened = openTemporary(options.aside, dirname(path));
+    const { fd } = opened;
+    temporary = opened.temporary;
     try {
       writeFileSync(fd, content);
       if (options.mode !== undefined) fchmodSync(fd, options.mode);
@@ -30,8 +33,8 @@ export function writeFileDurably(path: string, content: Uint8Array | string, opt
     }
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
+    if (temporary !== undefined) rmSync(temporary, { force: true });
+    throw systemError(error, `Cannot write "${path}"`) ?? error;
   }
 }
 

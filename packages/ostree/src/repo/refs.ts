@@ -1,7 +1,20 @@
 /** Refs: names for commits, in files under `refs/`. Source: libostree `ostree-repo-refs.c` behaviour; `docs/formats/ostree-repo.md`. */
-import { lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { dirname, join, posix } from 'node:path';
-import { type Checksum, compareUtf8, errnoOf, isChecksum } from '@cambium/base';
+import { type Checksum, compareUtf8, errnoOf, isChecksum, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { readBounded } from './bounded-file.ts';
 import { writeFileDurably } from './durable-file.ts';
@@ -155,7 +168,15 @@ export class Refs {
       }
       removeEmptyDirectories(file);
     }
-    mkdirSync(dirname(file), { recursive: true });
+    try {
+      if (!existsSync(dirname(file))) {
+        // Of a read-only file system mkdir says that something does not exist.
+        accessSync(this.#host.path, constants.W_OK);
+        mkdirSync(dirname(file), { recursive: true });
+      }
+    } catch (error) {
+      throw systemError(error, `Cannot write ref "${ref}"`) ?? error;
+    }
     // An alias (a symlink) is replaced by a ref of its own, as libostree does.
     writeFileDurably(file, `${checksum}\n`, { sync, aside: join(this.#host.path, 'tmp') });
     this.#host.touch();
