@@ -35,7 +35,7 @@ export async function openFileSource(url: string): Promise<RemoteSource> {
     },
     read: async (name, _place, take, signal) => {
       try {
-        return await take(createReadStream(join(path, name), { signal }), undefined);
+        return await take({ whole: undefined, body: createReadStream(join(path, name), { signal }), announcedBytes: undefined });
       } catch (error) {
         if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;
         throw error;

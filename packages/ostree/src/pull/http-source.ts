@@ -7,7 +7,7 @@ import { MAX_SUMMARY_BYTES } from '../format/summary.ts';
 import type { RemoteConfig } from '../repo/remote-config.ts';
 import { cookieHeader, readCookies } from './cookies.ts';
 import { MAX_METALINK_BYTES, metalinkMismatch, parseMetalink } from './metalink.ts';
-import type { Place, RemoteSource, SmallFile, Validator } from './remote-source.ts';
+import type { IncomingFile, Place, RemoteSource, SmallFile, Validator } from './remote-source.ts';
 
 export interface HttpSourceOptions {
   /** Instead of the remote's. */
@@ -157,7 +157,7 @@ class HttpSource implements RemoteSource {
         throw tooLarge(path, limitBytes);
       }
       try {
-        const bytes = await collect(this.#counted(response.body), limitBytes, path);
+        const bytes = this.#whole(response, limitBytes) ?? (await collect(this.#counted(response.body), limitBytes, path));
         return { bytes, etag: headerOf(response, 'etag'), lastModified: headerOf(response, 'last-modified') };
       } catch (cause) {
         throw isKnownError(cause, 'BYTES_TOO_LARGE') ? tooLarge(path, limitBytes, cause) : cause;
@@ -165,8 +165,11 @@ class HttpSource implements RemoteSource {
     });
   }
 
-  read<T>(path: string, place: Place, take: (body: Bytes, announcedBytes: number | undefined) => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
-    return this.#ask(path, place, signal, undefined, (response) => take(this.#counted(response.body), lengthOf(response)));
+  read<T>(path: string, place: Place, take: (file: IncomingFile) => T | Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+    return this.#ask(path, place, signal, undefined, async (response) => {
+      const whole = this.#whole(response, Number.POSITIVE_INFINITY);
+      return take({ whole, body: whole === undefined ? this.#counted(response.body) : response.body, announcedBytes: lengthOf(response) });
+    });
   }
 
   close(): Promise<void> {
@@ -205,8 +208,9 @@ class HttpSource implements RemoteSource {
     if (since?.lastModified !== undefined) headers['if-modified-since'] = since.lastModified;
     const cookie = cookieHeader(this.#cookies, url);
     if (cookie !== undefined) headers.cookie = cookie;
-    const target = new URL(url);
-    if (target.username !== '') {
+    let target = url;
+    if (url.username !== '') {
+      target = new URL(url);
       headers.authorization = `Basic ${Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64')}`;
       target.username = '';
       target.password = '';
@@ -247,6 +251,13 @@ class HttpSource implements RemoteSource {
       }
     }
     throw ostreeError('OSTREE_REMOTE_ERROR', `No valid mirrors were found in mirrorlist '${displayUrl(list)}'`);
+  }
+
+  /** Returns a short body that is here already. */
+  #whole({ whole }: HttpResponse, limitBytes: number): Uint8Array | undefined {
+    if (whole === undefined || whole.byteLength > limitBytes) return undefined;
+    this.transferredBytes += whole.byteLength;
+    return whole;
   }
 
   async *#counted(body: Bytes): Bytes {

@@ -3,9 +3,9 @@
  * requests at once. Each object has its checksum before anything takes its name.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Bytes, Checksum } from '@cambium/base';
+import { type Checksum, isKnownError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { checksumOf, headerLength, MAX_METADATA_BYTES, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
@@ -19,13 +19,18 @@ import { FetchQueue } from './fetch-queue.ts';
 import { missingFile } from './http-source.ts';
 import { LocalObjects } from './local-objects.ts';
 import type { PullEvent, PullOptions } from './pull-types.ts';
-import type { RemoteSource } from './remote-source.ts';
+import type { IncomingFile, RemoteSource } from './remote-source.ts';
 
 /** A record may claim to unpack to a thousand times its size; more than this is unpacked as a stream. */
 const MAX_UNPACKED_RECORD = 8 * 1024 * 1024;
 const DEFAULT_REQUESTS = 16;
 /** Trees that are here are looked through so many at a time, then others have their turn. */
 const TREES_PER_TURN = 64;
+
+/** A large object on its way to a thread. */
+interface SpooledFile {
+  path: string;
+}
 
 interface PendingTree {
   checksum: Checksum;
@@ -52,6 +57,8 @@ export class ObjectFetcher {
   readonly #queue: FetchQueue;
   readonly #trees: PendingTree[] = [];
   readonly #trusted: boolean;
+  /** First bytes of the checksums of objects that are here: of a new repository nothing need be looked up. */
+  #present: ReadonlySet<string> | undefined;
   /** Half-fetched large objects; those of a killed pull go with their staging directory. */
   readonly #spool: string;
   #spooled = 0;
@@ -81,6 +88,7 @@ export class ObjectFetcher {
 
   /** Asks for all that a tree needs; {@link drain} waits for it. @param base the tree of a commit that is here whole */
   wantTree(root: TreeRoot, base: TreeRoot | undefined): void {
+    this.#present = this.#prefixes();
     const { subpaths } = this.#options;
     const paths = subpaths === undefined || subpaths.length === 0 ? undefined : subpaths.map((path) => path.split('/').filter((part) => part !== ''));
     this.#wantMetadata('dirmeta', root.meta);
@@ -127,7 +135,7 @@ export class ObjectFetcher {
   }
 
   #wantMetadata(type: 'dirmeta', checksum: Checksum): void {
-    if (!this.#seen.add(type, checksum) || this.#repo.hasObject(type, checksum) || this.#fromLocal(type, checksum)) return;
+    if (!this.#seen.add(type, checksum) || this.#has(type, checksum) || this.#fromLocal(type, checksum)) return;
     this.#queue.addUrgent(async () => {
       this.#transaction.writeMetadata(type, await this.fetchMetadata(type, checksum));
       this.#report();
@@ -139,7 +147,7 @@ export class ObjectFetcher {
     // A part of a tree may be wanted twice in different parts.
     if (tree.paths === undefined && !this.#seen.add('dirtree', tree.checksum)) return;
     this.#treesOpen++;
-    if (this.#repo.hasObject('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
+    if (this.#has('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
       this.#trees.push(tree);
       this.#walk();
       return;
@@ -170,7 +178,7 @@ export class ObjectFetcher {
   }
 
   #visit({ base, paths }: PendingTree, tree: DirTree): void {
-    const old = base === undefined ? undefined : this.#repo.readDirTree(base);
+    const old = base === undefined ? undefined : this.#oldTree(base);
     const oldFiles = new Set(old?.files.map(({ checksum }) => checksum));
     const oldDirs = new Map(old?.dirs.map((dir) => [dir.name, dir]));
     for (const { name, checksum } of tree.files) {
@@ -187,8 +195,30 @@ export class ObjectFetcher {
     this.#report();
   }
 
+  #has(type: MetadataType | 'file', checksum: Checksum): boolean {
+    if (this.#present?.has(checksum.slice(0, 2)) === false) return false;
+    return this.#repo.hasObject(type, checksum);
+  }
+
+  /** What cannot be read of the base is fetched, unless it is found here by its checksum. */
+  #oldTree(checksum: Checksum): DirTree | undefined {
+    try {
+      return this.#repo.readDirTree(checksum);
+    } catch (error) {
+      if (isKnownError(error, 'OSTREE_OBJECT_MISSING') || isKnownError(error, 'OSTREE_OBJECT_CORRUPT')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Returns what objects that are here begin with, staged ones too; undefined when a parent repository may have any. */
+  #prefixes(): ReadonlySet<string> | undefined {
+    const { path, parent, staging } = this.#repo;
+    if (parent !== undefined) return undefined;
+    return new Set([join(path, 'objects'), ...(staging === undefined ? [] : [staging])].flatMap((directory) => readdirSync(directory)));
+  }
+
   #wantFile(checksum: Checksum): void {
-    if (!this.#seen.add('file', checksum) || this.#repo.hasObject('file', checksum) || this.#fromLocal('file', checksum)) return;
+    if (!this.#seen.add('file', checksum) || this.#has('file', checksum) || this.#fromLocal('file', checksum)) return;
     this.#contentWanted++;
     this.#queue.addFile(checksum);
   }
@@ -212,7 +242,12 @@ export class ObjectFetcher {
 
   async #fetchFile(checksum: Checksum): Promise<void> {
     const path = `objects/${loosePath('file', checksum, 'archive')}`;
-    const found = await this.#source.read(path, 'content', (body, announced) => this.#receive(checksum, body, announced), this.#signal);
+    const found = await this.#source.read(
+      path,
+      'content',
+      (file) => (file.whole === undefined ? this.#receive(checksum, file) : this.#accept(checksum, file.whole)),
+      this.#signal,
+    );
     if (found === undefined) throw missingFile(path);
     this.contentFetched++;
     const writer = this.#transaction.content();
@@ -224,13 +259,17 @@ export class ObjectFetcher {
   }
 
   /** Keeps a small object in memory and a large one in a file. */
-  async #receive(checksum: Checksum, body: Bytes, announced: number | undefined): Promise<Uint8Array | { path: string }> {
-    let buffer = Buffer.allocUnsafe(Math.min(announced ?? 16_384, MAX_FILEZ_RECORD));
+  async #receive(checksum: Checksum, { body, announcedBytes }: IncomingFile): Promise<Uint8Array | SpooledFile> {
+    let buffer = Buffer.allocUnsafe(Math.min(announcedBytes ?? 16_384, MAX_FILEZ_RECORD));
     let seen = 0;
-    let file: { path: string; fd: number } | undefined;
+    let file: (SpooledFile & { fd: number }) | undefined;
     try {
       for await (const chunk of body) {
-        if (file === undefined && seen + chunk.byteLength > MAX_FILEZ_RECORD) file = this.#openSpool(buffer.subarray(0, seen));
+        if (file === undefined && seen + chunk.byteLength > MAX_FILEZ_RECORD) {
+          file = this.#openSpool(buffer.subarray(0, seen));
+          // No more of it is looked at again.
+          buffer = Buffer.from(buffer.subarray(0, Math.min(seen, headerLength(buffer.subarray(0, seen), `file object ${checksum}`))));
+        }
         if (file !== undefined) writeAll(file.fd, chunk);
         else {
           if (seen + chunk.byteLength > buffer.byteLength) {
@@ -242,9 +281,8 @@ export class ObjectFetcher {
         }
         seen += chunk.byteLength;
       }
-      const head = buffer.subarray(0, Math.min(seen, buffer.byteLength));
-      if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, parseFilezHeader(head, `file object ${checksum}`).header);
-      if (file === undefined && claimedBytes(head, checksum) > MAX_UNPACKED_RECORD) file = this.#openSpool(head);
+      if (file === undefined) return this.#accept(checksum, buffer.subarray(0, seen));
+      this.#checkHeader(checksum, buffer);
     } catch (error) {
       if (file !== undefined) {
         closeSync(file.fd);
@@ -252,9 +290,21 @@ export class ObjectFetcher {
       }
       throw error;
     }
-    if (file === undefined) return buffer.subarray(0, seen);
     closeSync(file.fd);
     return { path: file.path };
+  }
+
+  /** Takes a whole small object; one that says it is large in the end goes into a file nevertheless. */
+  #accept(checksum: Checksum, bytes: Uint8Array): Uint8Array | SpooledFile {
+    this.#checkHeader(checksum, bytes);
+    if (claimedBytes(bytes, checksum) <= MAX_UNPACKED_RECORD) return bytes;
+    const { path, fd } = this.#openSpool(bytes);
+    closeSync(fd);
+    return { path };
+  }
+
+  #checkHeader(checksum: Checksum, head: Uint8Array): void {
+    if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, parseFilezHeader(head, `file object ${checksum}`).header);
   }
 
   #openSpool(start: Uint8Array): { path: string; fd: number } {
@@ -277,10 +327,11 @@ export class ObjectFetcher {
 }
 
 /** Returns the size that an archived object says it unpacks to. @throws OSTREE_OBJECT_CORRUPT */
-function claimedBytes(head: Buffer, checksum: Checksum): number {
+function claimedBytes(head: Uint8Array, checksum: Checksum): number {
   if (headerLength(head, `file object ${checksum}`) < 16 || head.byteLength < 16)
     throw ostreeError('OSTREE_OBJECT_CORRUPT', `File object ${checksum} is shorter than its header`);
-  return Number(head.readBigUInt64BE(8));
+  const view = new DataView(head.buffer, head.byteOffset + 8, 8);
+  return view.getUint32(0) * 2 ** 32 + view.getUint32(4);
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

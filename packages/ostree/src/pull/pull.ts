@@ -5,7 +5,7 @@
  * reach. What a killed pull has staged is not fetched again.
  */
 import { join } from 'node:path';
-import { type Checksum, isKnownError, mapLimit } from '@cambium/base';
+import { type Checksum, isKnownError, mapLimit, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { metadataValue, parseCommit, parseMetadata } from '../format/commit-format.ts';
 import { KeyFile } from '../format/key-file.ts';
@@ -78,6 +78,8 @@ export async function pull(repo: Repo, options: PullOptions, signal?: AbortSigna
       elapsedMs: performance.now() - startedMs,
       stats,
     };
+  } catch (error) {
+    throw systemError(error, `Cannot pull from "${remote.name}"`) ?? error;
   } finally {
     fetcher?.removeSpool();
     await source.close();
@@ -231,7 +233,7 @@ class Pull {
         commit = await this.#takeCommit(checksum, delta.commitBytes, delta.detached, wanted, current, base, false);
         await this.deltas.apply(delta);
         await this.#refreshDetached(checksum);
-        this.fetcher.wantTree(commit.root, base === undefined ? undefined : this.#repo.readCommit(base).root);
+        this.fetcher.wantTree(commit.root, this.#baseTree(commit, base));
       }
     }
     if (this.#options.dryRun === true) return;
@@ -318,12 +320,14 @@ class Pull {
     if (scan && isWhole && this.#options.wantTotals === true) {
       await this.#expected.addCommit(this.#repo, commit, this.#source.transferredBytes, this.fetcher.signal);
     }
-    if (scan) this.fetcher.wantTree(commit.root, this.#baseTree(base));
+    if (scan) this.fetcher.wantTree(commit.root, this.#baseTree(commit, base));
     return commit;
   }
 
-  #baseTree(base: Checksum | undefined): TreeRoot | undefined {
-    return base === undefined ? undefined : this.#repo.readCommit(base).root;
+  /** Returns the tree of a commit that is here whole: the ref's, or the parent. What is equal in it is not looked through. */
+  #baseTree({ parent }: Commit, base: Checksum | undefined): TreeRoot | undefined {
+    const whole = base ?? (parent !== undefined && this.#isComplete(parent) ? parent : undefined);
+    return whole === undefined ? undefined : this.#repo.readCommit(whole).root;
   }
 
   /** @throws OSTREE_BINDING_MISMATCH OSTREE_TIMESTAMP_OLDER */

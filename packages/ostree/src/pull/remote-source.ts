@@ -18,6 +18,14 @@ export interface Validator {
   lastModified?: string | undefined;
 }
 
+/** A file on its way. */
+export interface IncomingFile {
+  /** All of it, when it is short and here already; then `body` need not be read. */
+  whole: Uint8Array | undefined;
+  body: Bytes;
+  announcedBytes: number | undefined;
+}
+
 export interface RemoteSource {
   /** For messages; without passwords. */
   readonly where: string;
@@ -38,6 +46,6 @@ export interface RemoteSource {
    * Hands a file's bytes to `take`, which may be called again after a failure of the network; undefined when the remote has none of that name.
    * @throws OSTREE_REMOTE_ERROR HTTP_*, and what `take` throws
    */
-  read<T>(path: string, place: Place, take: (body: Bytes, announcedBytes: number | undefined) => Promise<T>, signal?: AbortSignal): Promise<T | undefined>;
+  read<T>(path: string, place: Place, take: (file: IncomingFile) => T | Promise<T>, signal?: AbortSignal): Promise<T | undefined>;
   close(): Promise<void>;
 }
