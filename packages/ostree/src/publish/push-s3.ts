@@ -38,6 +38,8 @@ export function s3Target(options: S3Options): PushTarget {
       const answer = await bucket.ask({ method: 'GET', query, signal });
       if (answer.status !== 200) throw bucket.refusal(answer, `list "${start}"`);
       const list = parseAnswer(answer.body);
+      // Some proxies have a page of their own for everything: what it does not list would be sent to it.
+      if (list.name !== 'ListBucketResult') throw bucket.refusal(answer, `understand the list of "${start}"`);
       for (const entry of childrenOf(list, 'Contents')) {
         const key = textOf(entry, 'Key') ?? '';
         if (key.startsWith(start) && !key.includes('/', start.length)) names.push(key.slice(start.length));
@@ -57,6 +59,7 @@ export function s3Target(options: S3Options): PushTarget {
   };
 
   return {
+    atOnce: AT_ONCE,
     name: `s3://${bucket.name}${prefix === '' ? '' : `/${prefix.slice(0, -1)}`}`,
     list: async (directories, signal) => {
       const found = await mapLimit(directories, AT_ONCE, async (directory) => [directory, await namesIn(directory, signal)] as const);

@@ -27,6 +27,7 @@ export function sftpTarget(options: SftpOptions): PushTarget {
     runSession(options, name, commands, signal, onLine);
   return {
     name,
+    atOnce: 1,
     list: async (directories, signal) => {
       const found = new Map<string, string[]>();
       const wanted = new Set(directories);

@@ -17,6 +17,8 @@ export interface PushFile {
 
 export interface PushTarget {
   readonly name: string;
+  /** How many calls of {@link read} may be under way. */
+  readonly atOnce: number;
   /** Returns the names in each of the directories that exist. */
   list(directories: readonly string[], signal?: AbortSignal): Promise<Map<string, string[]>>;
   /** Returns a small file; undefined when there is none. */
@@ -35,6 +37,7 @@ export interface PushTarget {
 export function directoryTarget(root: string): PushTarget {
   return {
     name: root,
+    atOnce: 1,
     list: async (directories) => {
       const found = new Map<string, string[]>();
       for (const directory of directories) {

@@ -5,7 +5,7 @@
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Checksum, systemError } from '@cambium/base';
+import { type Checksum, mapLimit, systemError } from '@cambium/base';
 import { verifyFiles } from '../check/fsck-files.ts';
 import { ostreeError } from '../errors.ts';
 import { deltaPath, listDeltaIndexes, listDeltas } from '../format/delta-path.ts';
@@ -93,12 +93,16 @@ async function run(
   await verify(repo, objects, options.workers, signal);
   const commits = new Set(refs.values());
   const deltas = await missingDeltas(repo, target, commits, signal);
-  const moved: PushResult['refs'] = [];
-  for (const [ref, to] of refs) {
-    const text = Buffer.from((await target.read(`refs/heads/${ref}`, MAX_REF_BYTES, signal)) ?? [])
+  const there = await mapLimit(refs.keys(), target.atOnce, async (ref) => {
+    const bytes = await target.read(`refs/heads/${ref}`, MAX_REF_BYTES, signal);
+    return Buffer.from(bytes ?? [])
       .toString('latin1')
       .trim();
-    if (text !== to) moved.push({ ref, from: text === '' ? undefined : (text as Checksum), to });
+  });
+  const moved: PushResult['refs'] = [];
+  for (const [i, [ref, to]] of [...refs].entries()) {
+    const from = there[i] as string;
+    if (from !== to) moved.push({ ref, from: from === '' ? undefined : (from as Checksum), to });
   }
   const { state: summary, files: summaryFiles } = await summaryOf(repo, target, refs, signal);
   const objectBytes = bytesOf(objects.files) + bytesOf(objects.commits);
@@ -227,14 +231,14 @@ async function missingDeltas(
   signal: AbortSignal | undefined,
 ): Promise<{ name: string; parts: PushFile[]; superblock: PushFile }[]> {
   const found: { name: string; parts: PushFile[]; superblock: PushFile }[] = [];
-  for (const delta of listDeltas(repo.path)) {
+  const wanted = [...listDeltas(repo.path)].filter((delta) => commits.has(delta.to) && existsSync(join(repo.path, deltaPath(delta), 'superblock')));
+  await mapLimit(wanted, target.atOnce, async (delta) => {
     const directory = deltaPath(delta);
     const local = join(repo.path, directory, 'superblock');
-    if (!commits.has(delta.to) || !existsSync(local)) continue;
     const superblock = readFileSync(local);
     const there = await target.read(`${directory}/superblock`, MAX_METADATA_BYTES, signal);
     // It names its parts by checksum, and was put after them.
-    if (there !== undefined && superblock.equals(there)) continue;
+    if (there !== undefined && superblock.equals(there)) return;
     const parts = readdirSync(join(repo.path, directory))
       .filter((name) => /^\d+$/.test(name))
       .map((name): PushFile => ({ path: `${directory}/${name}`, content: join(repo.path, directory, name) }));
@@ -243,8 +247,8 @@ async function missingDeltas(
       parts,
       superblock: { path: `${directory}/superblock`, content: local },
     });
-  }
-  return found;
+  });
+  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function indexFiles(repo: Repo, commits: ReadonlySet<Checksum>): PushFile[] {
