@@ -1,8 +1,9 @@
 export { type BadObject, type FsckEvent, type FsckOptions, type FsckResult, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from './check/fsck.ts';
 export { formatPruneResult, type PruneOptions, type PruneResult, prune } from './check/prune.ts';
 export { type RepairEvent, type RepairResult, repair } from './check/repair.ts';
+export { deltaSource, repoDeltaSource } from './check/repair-delta.ts';
 export { directorySource } from './check/repair-directory.ts';
-export { httpSource, type RepairSource, repoSource } from './check/repair-source.ts';
+export { type RepairSource, repoSource } from './check/repair-source.ts';
 export { type CheckoutOptions, type CheckoutRecord, type CheckoutResult, checkout, parseCheckoutRecords, parseSkipList } from './checkout/checkout.ts';
 export { type ExportTarOptions, exportTar } from './checkout/export-tar.ts';
 export { commitDirectory } from './commit/commit-directory.ts';
@@ -51,6 +52,7 @@ export { type PullSize, pullSize, type TargetMode } from './pull/pull-size.ts';
 export { formatDeltaTotals, formatPullResult } from './pull/pull-text.ts';
 export type { DeltaTotals, PullEvent, PullOptions, PullResult } from './pull/pull-types.ts';
 export { fetchRemoteSummary, type RemoteSummary } from './pull/remote-summary.ts';
+export { openRemoteSource } from './pull/repair-remote.ts';
 export * from './repo/bindings.ts';
 export { type CollectionRef, formatCollectionRef, listCollectionRefs } from './repo/collection-refs.ts';
 export * from './repo/commit-markers.ts';

@@ -76,5 +76,5 @@ test('push, damage, fsck with paths, repair from what was pushed', { skip }, asy
   assert.deepEqual(JSON.parse(healed.stdout).completed, [second]);
   await peer(directory, 'fsck', '--repo=repo');
   const nowhere = await cambium(directory, 'ostree', 'repair', '--repo=repo', '--from=nowhere');
-  assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'error: No repository or directory at "nowhere"\n']);
+  assert.deepEqual([nowhere.status, nowhere.stderr], [1, 'error: No repository, static delta or directory at "nowhere"\n']);
 });

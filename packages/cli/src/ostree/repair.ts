@@ -1,16 +1,30 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createTransport, type Transport } from '@cambium/http';
-import { directorySource, httpSource, type RepairEvent, type RepairResult, type RepairSource, Repo, repair, repoSource } from '@cambium/ostree';
+import {
+  deltaSource,
+  directorySource,
+  openDelta,
+  openRemoteSource,
+  type RepairEvent,
+  type RepairResult,
+  type RepairSource,
+  Repo,
+  repair,
+  repoDeltaSource,
+  repoSource,
+} from '@cambium/ostree';
 import type { ProgressStatus } from '../progress.ts';
+import { proxyRule } from '../proxies.ts';
+import { ostreeUserAgent } from '../version.ts';
+import { ostreeMessage } from './messages.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   from: {
     kind: 'texts',
     value: 'SOURCE',
-    help: 'A repository, a directory with the same files, a URL of a repository, or the name of a remote; may be given more than once (default: all remotes)',
+    help: 'The name of a remote, the URL or path of a repository, a static delta, or a directory with the same files; may be given more than once (default: all remotes)',
   },
   'dry-run': { kind: 'flag', short: 'n', help: 'Say what is damaged and what could be healed; change nothing' },
   json: { kind: 'flag', help: 'Print the result as JSON' },
@@ -22,13 +36,14 @@ export const command: Verb<typeof flags> = {
   flags,
   examples: [
     { command: 'cambium ostree repair --repo=./repo --from=/mnt/backup/repo', explains: 'Heal from another repository' },
+    { command: 'cambium ostree repair --repo=./repo --from=shop.delta --from=origin', explains: 'Heal from a static delta, and the rest from a remote' },
     { command: 'cambium ostree repair --repo=./repo --from=./checkout --dry-run', explains: 'See what a directory with the same files could heal' },
   ],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
-    const transport: { value?: Transport } = {};
+    const sources: RepairSource[] = [];
     try {
-      const sources = await openSources(repo, values.from, transport);
+      for await (const source of openSources(context, repo, values.from)) sources.push(source);
       const commits = operands.length === 0 ? undefined : operands.map((rev) => repo.refs.resolve(rev));
       const result = await repair(repo, sources, { commits, dryRun: values['dry-run'] }, context.signal, draw(context));
       context.ui.progress.clear();
@@ -36,36 +51,45 @@ export const command: Verb<typeof flags> = {
       else context.ui.write(formatResult(result));
       return result.bad.some(({ healedFrom }) => healedFrom === undefined) ? 1 : undefined;
     } finally {
-      await transport.value?.close();
+      for (const source of sources) await source.close?.();
     }
   },
 };
 
-async function openSources(repo: Repo, names: readonly string[], transport: { value?: Transport }): Promise<RepairSource[]> {
+/** What lies in the repository itself goes first: it costs nothing. */
+async function* openSources(context: VerbContext, repo: Repo, names: readonly string[]): AsyncGenerator<RepairSource> {
+  yield repoDeltaSource(repo);
   const remotes = repo.config.groups().flatMap((group) => /^remote "(.+)"$/.exec(group)?.[1] ?? []);
-  const sources: RepairSource[] = [];
   for (const name of names.length === 0 ? remotes : names) {
-    const place = remotes.includes(name) ? repo.config.string(`remote "${name}"`, 'url') : name;
-    // Mirror lists and metalinks are for pulling.
-    if (place === undefined || place.startsWith('mirrorlist=')) {
-      if (names.length === 0) continue;
-      throw new OstreeFailure(`Remote "${name}" has no URL of its own`);
+    try {
+      if (remotes.includes(name) || /^https?:\/\//.test(name)) yield await openRemote(context, repo, name);
+      else yield* openPlace(repo, name.startsWith('file://') ? fileURLToPath(name) : name);
+    } catch (error) {
+      context.signal.throwIfAborted();
+      // One of several that nobody named: the others may do.
+      if (names.length > 0) throw error;
+      context.ui.complain(`warning: ${name}: ${ostreeMessage(error)}\n`);
     }
-    sources.push(await openSource(place, transport));
   }
-  return sources;
 }
 
-async function openSource(place: string, transport: { value?: Transport }): Promise<RepairSource> {
-  if (/^https?:\/\//.test(place)) {
-    // Every object is verified, and nothing secret is sent.
-    transport.value ??= createTransport({ plainHttp: 'any' });
-    return httpSource(transport.value, new URL(place));
+function openRemote({ environment, signal }: VerbContext, repo: Repo, name: string): Promise<RepairSource> {
+  return openRemoteSource(repo, name, { userAgent: ostreeUserAgent(undefined), proxy: proxyRule(environment) }, signal);
+}
+
+async function* openPlace(repo: Repo, path: string): AsyncGenerator<RepairSource> {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw new OstreeFailure(`No repository, static delta or directory at "${path}"`);
+  if (stat.isDirectory() && existsSync(join(path, 'objects')) && existsSync(join(path, 'config'))) {
+    const other = await Repo.open(path);
+    yield repoSource(other);
+    yield repoDeltaSource(repo, other);
+  } else if (stat.isDirectory() && !existsSync(join(path, 'superblock'))) yield directorySource(path);
+  else {
+    // Once now, so that a file that is no delta is told of.
+    openDelta(path);
+    yield deltaSource(repo, path, [() => openDelta(path)]);
   }
-  const path = place.startsWith('file://') ? fileURLToPath(place) : place;
-  if (existsSync(join(path, 'objects')) && existsSync(join(path, 'config'))) return repoSource(await Repo.open(path));
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw new OstreeFailure(`No repository or directory at "${path}"`);
-  return directorySource(path);
 }
 
 function draw({ ui }: VerbContext): (event: RepairEvent) => void {

@@ -1,11 +1,10 @@
-/** Where a repair may find objects: other repositories, on this machine or served over HTTP. None is trusted. */
+/** Where a repair may find objects: other repositories, on this machine or elsewhere. None is trusted. */
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bytes, type Checksum, collect, isKnownError } from '@cambium/base';
-import type { Transport } from '@cambium/http';
 import { ostreeError } from '../errors.ts';
-import { headerLength, MAX_METADATA_BYTES, parseFilezHeader } from '../format/object-format.ts';
+import { checksumOf, headerLength, MAX_METADATA_BYTES, parseFilezHeader } from '../format/object-format.ts';
 import { loosePath, type StoredType } from '../format/object-path.ts';
 import type { FileHeader, MetadataType } from '../format/types.ts';
 import { readStoredFile, streamFile } from '../repo/object-reader.ts';
@@ -34,6 +33,8 @@ export interface RepairSource {
   file(wanted: WantedFile, sink: FileSink, signal?: AbortSignal): Promise<boolean>;
   /** Called once before the first {@link file}, with all that will be asked for. */
   prepare?(wanted: readonly WantedFile[], signal?: AbortSignal): Promise<void>;
+  /** Lets go of what the source holds open; called by who opened it. */
+  close?(): Promise<void>;
 }
 
 /** Another repository, of any mode. */
@@ -55,35 +56,44 @@ function longestDeflate(sizeBytes: number): number {
   return sizeBytes + Math.ceil(sizeBytes / 1000) + 64 * 1024;
 }
 
-/** An archive repository behind a URL. */
-export function httpSource(transport: Transport, url: URL): RepairSource {
-  const base = url.href.replace(/\/*$/, '/');
-  const get = <T>(type: StoredType, checksum: Checksum, signal: AbortSignal | undefined, read: (body: Bytes) => Promise<T>): Promise<T | undefined> => {
-    const at = new URL(`objects/${loosePath(type, checksum, 'archive')}`, base);
-    return transport.exchange({ method: 'GET', url: at, headers: {}, signal }, async (response) => {
-      if (response.status === 200) return read(response.body);
-      response.discard();
-      if (response.status === 404 || response.status === 403 || response.status === 410) return undefined;
-      throw ostreeError('OSTREE_REPAIR_SOURCE', `Cannot get ${checksum}.${type} from ${base}: status ${response.status}`);
-    });
-  };
+/** Hands the bytes of a file to `take`, which may be called again; returns undefined when there is none of that name. */
+export type ReadFile = <T>(path: string, take: (body: Bytes) => Promise<T>, signal?: AbortSignal) => Promise<T | undefined>;
+
+/** An archive repository of which single files can be read. What is not what its name says fails within `read`, which may have another place to try. */
+export function archiveSource(name: string, read: ReadFile): RepairSource {
   return {
-    name: base,
-    metadata: (type, checksum, signal) => get(type, checksum, signal, (body) => collect(body, MAX_METADATA_BYTES, `${type} ${checksum}`)),
+    name,
+    metadata: (type, checksum, signal) =>
+      read(
+        objectPath(type, checksum),
+        async (body) => {
+          const bytes = await collect(body, MAX_METADATA_BYTES, `${type} ${checksum}`);
+          if (checksumOf(bytes) !== checksum) throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.${type} does not match its checksum`);
+          return bytes;
+        },
+        signal,
+      ),
     file: async ({ checksum }, sink, signal) => {
       const directory = mkdtempSync(join(tmpdir(), 'cambium-repair-'));
-      try {
-        const path = join(directory, 'object');
-        if ((await get('file', checksum, signal, (body) => download(path, body, checksum).then(() => true))) === undefined) return false;
-        const store = { mode: 'archive', disableXattrs: false } as const;
+      const path = join(directory, 'object');
+      const store = { mode: 'archive', disableXattrs: false } as const;
+      const take = async (body: Bytes): Promise<true> => {
+        await download(path, body, checksum);
         const { header, sizeBytes } = readStoredFile(store, path, checksum);
         await sink(header, sizeBytes, streamFile(store, path, checksum, signal));
         return true;
+      };
+      try {
+        return (await read(objectPath('file', checksum), take, signal)) === true;
       } finally {
         rmSync(directory, { recursive: true, force: true });
       }
     },
   };
+}
+
+function objectPath(type: StoredType, checksum: Checksum): string {
+  return `objects/${loosePath(type, checksum, 'archive')}`;
 }
 
 /** Writes a `.filez` to `path`; one that is longer than its header allows is given up. */

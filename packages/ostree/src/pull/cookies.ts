@@ -8,6 +8,8 @@ import { writeFileDurably } from '../repo/durable-file.ts';
 import { formatTimestamp } from '../show/rev-text.ts';
 
 const MAX_COOKIE_BYTES: number = 1024 * 1024;
+/** Cookies let in whoever has them. */
+const JAR_MODE = 0o600;
 /** As libostree: until nobody remembers. */
 const LIFETIME_YEARS = 25;
 /** The end of the calendar, 9999-12-31. */
@@ -33,9 +35,9 @@ export interface Cookie {
 
 export type CookieName = Pick<Cookie, 'domain' | 'path' | 'name'>;
 
-/** Returns the cookies of a remote; none when there is no such file. @throws OSTREE_CONFIG_INVALID */
+/** Returns the cookies of a remote; none when there is no such file, or when it is a URL and no name. @throws OSTREE_CONFIG_INVALID */
 export function readCookies(repoPath: string, remote: string): readonly Cookie[] {
-  return readJar(jarOf(repoPath, remote)).flatMap((line) => parseLine(line) ?? []);
+  return remote.includes('/') ? [] : readJar(jarOf(repoPath, remote)).flatMap((line) => parseLine(line) ?? []);
 }
 
 /** Adds a cookie for the next 25 years. @throws OSTREE_OPTION_INVALID for what the format cannot hold */
@@ -59,7 +61,7 @@ export function appendCookie(repoPath: string, remote: string, cookie: CookieNam
   try {
     const lineEnd = readJar(jar).at(-1) === '' ? '' : '\n';
     // In one write at the end: two processes that add cookies lose none.
-    appendFileSync(jar, `${lineEnd}${line.join('\t')}\n`, { mode: 0o644 });
+    appendFileSync(jar, `${lineEnd}${line.join('\t')}\n`, { mode: JAR_MODE });
   } catch (error) {
     throw systemError(error, `Cannot write cookies "${jar}"`) ?? error;
   }
@@ -74,7 +76,7 @@ export function removeCookie(repoPath: string, remote: string, { domain, path, n
     return cookie === undefined || cookie.domain !== domain || cookie.path !== path || cookie.name !== name;
   });
   if (kept.length === lines.length) return false;
-  writeFileDurably(jar, Buffer.from(kept.join('\n'), 'latin1'), { sync: false, mode: 0o644 });
+  writeFileDurably(jar, Buffer.from(kept.join('\n'), 'latin1'), { sync: false, mode: JAR_MODE });
   return true;
 }
 

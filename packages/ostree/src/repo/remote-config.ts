@@ -1,6 +1,6 @@
 /** What a repository's config says of a remote: the group `[remote "NAME"]`. Source: `ostree.repo-config(5)`. */
 import { ostreeError } from '../errors.ts';
-import type { KeyFile } from '../format/key-file.ts';
+import { KeyFile } from '../format/key-file.ts';
 import type { Repo } from './repo.ts';
 
 export interface RemoteConfig {
@@ -31,8 +31,9 @@ export interface RemoteConfig {
   customBackend: string | undefined;
 }
 
-/** Returns the settings of a remote of this repository or of its parents. @throws OSTREE_REMOTE_UNKNOWN OSTREE_CONFIG_INVALID */
+/** Returns the settings of a remote of this repository or of its parents; a URL `file://…` is one too. @throws OSTREE_REMOTE_UNKNOWN OSTREE_CONFIG_INVALID */
 export function readRemote(repo: Repo, name: string): RemoteConfig {
+  if (name.startsWith('file://')) return urlRemote(name);
   const group = `remote "${name}"`;
   let config: KeyFile | undefined;
   for (let at: Repo | undefined = repo; at !== undefined && config === undefined; at = at.parent) {
@@ -42,6 +43,12 @@ export function readRemote(repo: Repo, name: string): RemoteConfig {
     throw ostreeError('OSTREE_REMOTE_UNKNOWN', `Remote "${name}" not found`, { hint: 'Name it with: cambium ostree remote add NAME URL', data: { name } });
   }
   return parseRemote(config, name);
+}
+
+/** Returns the settings of a repository that no config names: nothing is asked of it but its URL. */
+export function urlRemote(url: string): RemoteConfig {
+  // As with `pull-local`, no signatures are wanted from who chose the place.
+  return { ...parseRemote(new KeyFile(), url), url, gpgVerify: false };
 }
 
 function parseRemote(config: KeyFile, name: string): RemoteConfig {
