@@ -25,16 +25,20 @@ export function isCatalogueGroup(node: CatalogueGroup | CatalogueCommand): node 
   return 'children' in node;
 }
 
-export async function loadCatalogue(group: Group = COMMAND_TREE, path: string = group.name): Promise<CatalogueGroup> {
+export async function loadCatalogue(
+  group: Group = COMMAND_TREE,
+  path: string = group.name,
+  dialect: CatalogueCommand['dialect'] = 'cambium',
+): Promise<CatalogueGroup> {
   const children = await Promise.all(
     group.children
       .filter((child) => isGroup(child) || child.hidden !== true)
       .map(async (child): Promise<CatalogueGroup | CatalogueCommand> => {
         const childPath = `${path} ${child.name}`;
-        if (isGroup(child)) return loadCatalogue(child, childPath);
+        if (isGroup(child)) return loadCatalogue(child, childPath, child.dialect ?? dialect);
         const command = await child.load();
-        const flags = group.dialect === 'ostree' ? flagsOfVerb(command as Verb) : { ...command.flags, ...globalFlagsFor(command) };
-        return { path: childPath, summary: child.summary, command, flags, dialect: group.dialect ?? 'cambium' };
+        const flags = dialect === 'ostree' ? flagsOfVerb(command as Verb) : { ...command.flags, ...globalFlagsFor(command) };
+        return { path: childPath, summary: child.summary, command, flags, dialect };
       }),
   );
   return { path, summary: group.summary, children };

@@ -93,7 +93,7 @@ export interface Leaf {
 export interface Group {
   readonly name: string;
   readonly summary: string;
-  /** Verbs of `ostree` answer as libostree's command does: its help, its messages, its exit status. */
+  /** Verbs of `ostree`, at any depth, answer as libostree's command does: its help, its messages, its exit status. */
   readonly dialect?: 'ostree';
   readonly children: readonly (Leaf | Group)[];
 }

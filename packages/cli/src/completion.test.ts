@@ -29,6 +29,9 @@ test('the bash completion completes commands, verbs and flags', { skip: needsPee
   assert.deepEqual(complete('cambium', 'ostree', 'rev'), ['rev-parse']);
   assert.deepEqual(complete('cambium', '-q', 'ostree', 'commit', '--own'), ['--owner-uid=', '--owner-gid=']);
   assert.deepEqual(complete('cambium', 'compose', 'config', '--form'), ['--format=']);
+  assert.deepEqual(complete('cambium', 'ostree', 'remote', 'add'), ['add', 'add-cookie']);
+  assert.deepEqual(complete('cambium', 'ostree', 'remote', '--repo=r', 'add', '--cont'), ['--contenturl=']);
+  assert.deepEqual(complete('cambium', 'ostree', 'static-delta', 'rei'), ['reindex']);
 });
 
 test('the fish completion completes commands, verbs, flags and their values', { skip: needsPeer('fish') }, async (t) => {

@@ -34,7 +34,12 @@ export const command: Command<typeof flags> = {
 async function helpOf(words: readonly string[]): Promise<string> {
   const found = findCommand(words);
   if (found.unknown !== undefined) throw unknownCommand(found.path, found.node as Group, found.unknown);
-  if (isGroup(found.node)) return found.node.dialect === 'ostree' ? renderOstreeHelp(found.node) : renderGroupHelp(found.path, found.node);
-  const leaf = await found.node.load();
-  return found.path.startsWith('cambium ostree ') ? renderVerbHelp(found.node.name, leaf) : renderCommandHelp(found.path, leaf);
+  const { node, path } = found;
+  // The words after `cambium ostree`, where another dialect is spoken.
+  const verb = path === OSTREE ? '' : path.startsWith(`${OSTREE} `) ? path.slice(OSTREE.length + 1) : undefined;
+  if (isGroup(node)) return verb === undefined ? renderGroupHelp(path, node) : renderOstreeHelp(verb, node);
+  const leaf = await node.load();
+  return verb === undefined ? renderCommandHelp(path, leaf) : renderVerbHelp(verb, leaf);
 }
+
+const OSTREE = 'cambium ostree';

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { paint, wantsColour } from '../colour.ts';
-import { type Group, isGroup } from '../command.ts';
+import { type Group, isGroup, type Leaf } from '../command.ts';
 import { EXIT_FAILURE } from '../exit-codes.ts';
 import type { Invocation } from '../main.ts';
 import { parseOptions } from '../options.ts';
@@ -20,32 +20,24 @@ import { COMMON_FLAGS, UsageError, type Verb } from './verb.ts';
 /** @param args what follows `ostree` on the command line */
 export async function executeOstree(args: readonly string[], invocation: Invocation): Promise<number> {
   const group = COMMAND_TREE.children.find((child): child is Group => isGroup(child) && child.dialect === 'ostree') as Group;
-  const { verbName, rest } = takeVerb(args);
+  const { node, name, unknown, rest } = findVerb(group, args);
   const verbose = rest.some((arg) => arg === '-v' || arg === '--verbose');
   const ui = createUi({ ...invocation, quiet: false, verbose, json: false, progress: 'auto' });
-  let usage = renderOstreeHelp(group);
+  let usage = '';
   try {
-    if (verbName === undefined) {
+    if (isGroup(node)) {
+      usage = renderOstreeHelp(name, node);
+      const extension = node === group && unknown !== undefined ? findProgram(`ostree-${unknown}`, invocation.environment) : undefined;
+      if (extension !== undefined) return await runExtension(extension, rest, invocation);
       const parsed = parseOptions(COMMON_FLAGS, rest);
       if (parsed.help) ui.write(usage);
       else if (parsed.values.version === true) ui.write(ostreeVersionText());
-      else throw new UsageError('No command specified');
+      else throw new UsageError(unknown === undefined ? `No ${name === '' ? '' : `"${name}" sub`}command specified` : unknownVerb(name, unknown));
       return 0;
     }
-    const leaf = group.children.find((child) => child.name === verbName);
-    if (leaf === undefined || isGroup(leaf)) {
-      const extension = findProgram(`ostree-${verbName}`, invocation.environment);
-      if (extension !== undefined) return await runExtension(extension, rest, invocation);
-      const parsed = parseOptions(COMMON_FLAGS, rest);
-      if (parsed.help) {
-        ui.write(usage);
-        return 0;
-      }
-      throw new UsageError(`Unknown command '${verbName}'`);
-    }
     // A verb's `run` takes the wider context that only this dispatcher gives.
-    const verb = (await leaf.load()) as Verb;
-    usage = renderVerbHelp(verbName, verb);
+    const verb = (await node.load()) as Verb;
+    usage = renderVerbHelp(name, verb);
     const parsed = parseOptions(flagsOfVerb(verb), rest);
     if (parsed.help) {
       ui.write(usage);
@@ -68,11 +60,35 @@ export async function executeOstree(args: readonly string[], invocation: Invocat
   }
 }
 
-/** The verb is the first argument without a dash, wherever it stands; the rest keeps its order. */
-function takeVerb(args: readonly string[]): { verbName: string | undefined; rest: string[] } {
-  const end = args.indexOf('--');
-  const at = args.findIndex((arg, index) => !arg.startsWith('-') && (end === -1 || index < end));
-  return at === -1 ? { verbName: undefined, rest: [...args] } : { verbName: args[at], rest: args.toSpliced(at, 1) };
+interface FoundVerb {
+  node: Leaf | Group;
+  /** The words that led there: `remote add`. */
+  name: string;
+  /** The word that leads nowhere from a group. */
+  unknown: string | undefined;
+  rest: string[];
+}
+
+/** At each group the verb is the first argument without a dash, wherever it stands; the rest keeps its order. */
+function findVerb(group: Group, args: readonly string[]): FoundVerb {
+  const words: string[] = [];
+  let node: Leaf | Group = group;
+  let rest = [...args];
+  while (isGroup(node)) {
+    const end = rest.indexOf('--');
+    const at = rest.findIndex((arg, index) => !arg.startsWith('-') && (end === -1 || index < end));
+    const word = rest[at];
+    const child: Leaf | Group | undefined = node.children.find((candidate) => candidate.name === word);
+    if (word !== undefined) rest = rest.toSpliced(at, 1);
+    if (child === undefined) return { node, name: words.join(' '), unknown: word, rest };
+    words.push(child.name);
+    node = child;
+  }
+  return { node, name: words.join(' '), unknown: undefined, rest };
+}
+
+function unknownVerb(name: string, word: string): string {
+  return name === '' ? `Unknown command '${word}'` : `Unknown "${name}" subcommand '${word}'`;
 }
 
 function runExtension(path: string, args: readonly string[], invocation: Invocation): Promise<number> {

@@ -17,17 +17,17 @@ export function flagsOfVerb(verb: Verb): Flags {
   return { ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }), ...verb.flags, ...Object.fromEntries(common) };
 }
 
+/** @param name as typed after `ostree`: `remote add` */
 export function renderVerbHelp(name: string, verb: Verb): string {
-  if (verb.subcommands !== undefined) {
-    return `Usage:\n  ostree ${name} [OPTION…] COMMAND\n\n${verb.summary}\n\n${renderOptions(verb.subcommands, flagRows(flagsOfVerb(verb)), `"${name}" `)}\n`;
-  }
   const operands = renderOperands(verb);
   return `Usage:\n  ostree ${name} [OPTION…]${operands === '' ? '' : ` ${operands}`}\n\n${verb.summary}\n\n${renderOptions([], flagRows(flagsOfVerb(verb)))}\n`;
 }
 
-export function renderOstreeHelp(group: Group): string {
+/** @param name as typed after `ostree`; empty for all verbs */
+export function renderOstreeHelp(name: string, group: Group): string {
   const verbs = group.children.filter((child) => isGroup(child) || child.hidden !== true).map((child) => [child.name, child.summary] as const);
-  return `Usage:\n  ostree [OPTION…] COMMAND\n\n${renderOptions(verbs, flagRows(COMMON_FLAGS))}\n`;
+  const [usage, summary, of] = name === '' ? ['ostree', '', ''] : [`ostree ${name}`, `${group.summary}\n\n`, `"${name}" `];
+  return `Usage:\n  ${usage} [OPTION…] COMMAND\n\n${summary}${renderOptions(verbs, flagRows(COMMON_FLAGS), of)}\n`;
 }
 
 function flagRows(flags: Flags): (readonly [string, string])[] {

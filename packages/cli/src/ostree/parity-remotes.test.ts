@@ -1,6 +1,6 @@
 /** Local pulls, remotes and signatures, beside libostree. */
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { firstReason, needsPeer, run, scratch } from '@cambium/testkit';
@@ -116,5 +116,98 @@ test('remote', { skip }, async (t) => {
     line('remote delete one'),
     line('remote delete'),
     line('remote list'),
+    line('remote list one two'),
+    line('remote show-url file:///somewhere'),
+    line('remote gpg-import'),
+    line('static-delta nonsense'),
+    line('static-delta show'),
+    line('static-delta delete'),
+    line('static-delta apply-offline'),
+    line('static-delta verify'),
+    line('static-delta generate', { sameMessage: false }),
   ]);
+});
+
+test('remote refs and remote summary of a URL', { skip }, async (t) => {
+  // Both worlds name one repository: its path stands in what is printed.
+  const served = join(scratch(t), 'served');
+  await run('ostree', ['init', `--repo=${served}`, '--mode=archive']);
+  await run('ostree', ['commit', `--repo=${served}`, '-b', 'main', '--timestamp=2026-01-01', join(served, 'refs')]);
+  await run('ostree', ['summary', `--repo=${served}`, '-u']);
+  await compare(scratch(t), [
+    line(`remote refs file://${served}`),
+    line(`remote summary file://${served}`),
+    line(`remote refs file://${served}/nowhere`, { sameMessage: false }),
+    // A pull wants the name of a remote.
+    line(`pull file://${served} main`),
+    line(`pull file://${served}`),
+    line(`pull ${served} main`),
+  ]);
+});
+
+test('cookies', { skip }, async (t) => {
+  // When a cookie ends depends on when it was made.
+  const settle = (world: string): void => {
+    const jar = join(world, 'repo/origin.cookies.txt');
+    writeFileSync(jar, readFileSync(jar, 'utf8').replace(/\t2\d{9}\t/g, '\t2600000000\t'));
+  };
+  await compare(scratch(t), [
+    line('remote add-cookie'),
+    line('remote add-cookie origin'),
+    line('remote add-cookie origin example.com / name'),
+    line('remote delete-cookie'),
+    line('remote delete-cookie origin example.com /'),
+    line('remote list-cookies'),
+    line('remote list-cookies origin'),
+    setUp('remote add-cookie origin example.com / first one'),
+    setUp('remote add-cookie origin example.com / second two'),
+    setUp('remote add-cookie origin .example.com /p third three'),
+    line('remote delete-cookie origin example.com / second and_more', { before: settle }),
+    line('remote delete-cookie origin example.com / second'),
+    line('remote delete-cookie origin example.com /p third'),
+    line('remote delete-cookie origin example.com / third'),
+    line('remote delete-cookie origin .example.com / third'),
+    line('remote delete-cookie origin .example.com /p third'),
+    line('remote delete-cookie origin example.com / first'),
+  ]);
+});
+
+test('each writes cookies that the other lists, deletes and sends', { skip }, async (t) => {
+  const directory = scratch(t);
+  const repo = join(directory, 'repo');
+  const env = { ...process.env, LC_ALL: 'C.UTF-8' };
+  const theirs = async (...args: string[]) => (await run('ostree', ['remote', ...args], { env, cwd: repo })).stdout;
+  const ours = async (...args: string[]) => (await run(process.execPath, [LAUNCHER, 'ostree', 'remote', ...args], { env, cwd: repo })).stdout;
+  await run('ostree', ['init', `--repo=${repo}`, '--mode=archive'], { env });
+  const jar = (): string => readFileSync(join(repo, 'origin.cookies.txt'), 'latin1');
+  for (const [write, read] of [
+    [ours, theirs],
+    [theirs, ours],
+  ] as const) {
+    await write('add-cookie', 'origin', '127.0.0.1', '/', 'foo', 'bar');
+    await write('add-cookie', 'origin', '.example.com', '/p', 'baz', 'badger');
+    assert.match(jar(), /^127\.0\.0\.1\tFALSE\t\/\tFALSE\t2\d{9}\tfoo\tbar\n\.example\.com\tTRUE\t\/p\tFALSE\t2\d{9}\tbaz\tbadger\n$/);
+    const listed = await read('list-cookies', 'origin');
+    assert.equal(listed, await write('list-cookies', 'origin'));
+    assert.match(listed, /^--\nDomain: 127\.0\.0\.1\nPath: \/\nName: foo\nSecure: FALSE\nExpires: 20\d\d-[-\d: ]+ \+0000\nValue: bar\n--\n/);
+    await read('delete-cookie', 'origin', '127.0.0.1', '/', 'foo');
+    assert.match(jar(), /^\.example\.com\t.*\n$/);
+    await read('delete-cookie', 'origin', '.example.com', '/p', 'baz');
+    assert.equal(jar(), '');
+  }
+  // Ours alone keeps what it does not understand, and refuses what would make two cookies of one.
+  writeFileSync(join(repo, 'origin.cookies.txt'), '# Netscape HTTP Cookie File\nhalf a line');
+  await ours('add-cookie', 'origin', 'example.com', '/', 'a', 'b c');
+  assert.match(jar(), /^# Netscape HTTP Cookie File\nhalf a line\nexample\.com\t/);
+  await ours('delete-cookie', 'origin', 'example.com', '/', 'a');
+  assert.equal(jar(), '# Netscape HTTP Cookie File\nhalf a line\n');
+  for (const fields of [
+    ['origin', 'example.com', '/', 'a\tb', 'c'],
+    ['origin', 'example.com', '/', 'a', 'c\nevil.example\tTRUE'],
+    ['origin', '', '/', 'a', 'b'],
+    ['../origin', 'example.com', '/', 'a', 'b'],
+  ]) {
+    await assert.rejects(ours('add-cookie', ...fields));
+  }
+  assert.equal(jar(), '# Netscape HTTP Cookie File\nhalf a line\n');
 });

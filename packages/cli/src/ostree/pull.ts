@@ -1,5 +1,5 @@
 import { type Checksum, isChecksum } from '@cambium/base';
-import { formatDeltaTotals, formatPullResult, formatSignatureReports, type PullEvent, type PullOptions, pull, Repo } from '@cambium/ostree';
+import { formatDeltaTotals, formatPullResult, formatSignatureReports, type PullEvent, type PullOptions, parseRefspec, pull, Repo } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
 import type { ProgressStatus } from '../progress.ts';
@@ -52,9 +52,9 @@ export const command: Verb<typeof flags> = {
     if (values['disable-static-deltas'] && values['require-static-deltas'])
       throw new UsageError('Cannot specify both --disable-static-deltas and --require-static-deltas');
     if (values['dry-run'] && !values['require-static-deltas']) throw new OstreeFailure('--dry-run requires --require-static-deltas');
-    // `REMOTE:BRANCH` alone is another way to name one branch.
-    const colon = branches.length === 0 ? first.indexOf(':') : -1;
-    const [remote, refs] = colon > 0 ? [first.slice(0, colon), [first.slice(colon + 1)]] : [first, branches];
+    // `REMOTE:BRANCH` is another way to name one branch; as in libostree what follows it does not count.
+    const { remote = first, ref } = first.includes(':') ? parseRefspec(first) : {};
+    const refs = ref === undefined ? branches : [ref];
     const result = await pull(repo, await pullOptions(context, repo, values, remote, refs), context.signal, follow(context, remote));
     context.ui.progress.clear();
     context.ui.result(values['dry-run'] ? formatDeltaTotals(result.deltas) : formatPullResult(result));

@@ -6,7 +6,7 @@ import { formatLocalTime, globalKeyrings, type Repo, readRemote, remoteKeyrings,
 import { importOpenPgpKeys, listOpenPgpKeys, type OpenPgpSubkey, type OpenPgpUserId } from '@cambium/trust';
 import { lookUp } from '../environment.ts';
 import { engineOf } from './signing.ts';
-import { OstreeFailure, UsageError, type VerbContext } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
 /** Adds keys to a remote's own keyring, and says how many were new. @param sources files or contents; empty for the user's own keys */
 export async function importKeys(
@@ -34,8 +34,45 @@ export async function importKeys(
   context.ui.result(`Imported ${imported} GPG key${imported === 1 ? '' : 's'} to remote "${remote}"`);
 }
 
+const importFlags = {
+  keyring: { kind: 'texts', short: 'k', value: 'FILE', completes: 'file', help: 'Import keys from a keyring file (repeatable)' },
+  stdin: { kind: 'flag', help: 'Import keys from standard input' },
+} as const;
+
+/** Keys from files, from standard input, or from the user's own gpg. */
+export const gpgImport: Verb<typeof importFlags> = {
+  summary: 'Import GPG keys',
+  operands: [
+    { name: 'NAME', help: '' },
+    { name: 'KEY-ID', help: '', optional: true, many: true },
+  ],
+  flags: importFlags,
+  examples: [
+    { command: 'cambium ostree remote gpg-import --repo=./repo --keyring=./publisher.gpg origin', explains: 'Believe what the holders of these keys sign' },
+  ],
+  async run(context, { values, operands: [name, ...keyIds] }) {
+    const repo = await context.openRepo();
+    if (name === undefined) throw new UsageError('NAME must be specified');
+    if (values.stdin && values.keyring.length > 0) throw new UsageError('--keyring and --stdin are mutually exclusive');
+    await importKeys(context, repo, name, values.stdin ? [readFileSync(0)] : values.keyring, keyIds);
+    return undefined;
+  },
+};
+
+export const gpgListKeys: Verb = {
+  summary: 'Show remote GPG keys',
+  operands: [{ name: 'NAME', help: '', optional: true }],
+  usage: 'NAME',
+  flags: {},
+  examples: [{ command: 'cambium ostree remote gpg-list-keys --repo=./repo origin', explains: 'Say whose signatures count for a remote' }],
+  async run(context, { operands: [name] }) {
+    await printKeys(context, await context.openRepo(), name);
+    return undefined;
+  },
+};
+
 /** Prints the keys that count for a remote, or for those without their own. */
-export async function listKeys(context: VerbContext, repo: Repo, remote: string | undefined): Promise<void> {
+async function printKeys(context: VerbContext, repo: Repo, remote: string | undefined): Promise<void> {
   const keyrings = remote === undefined ? globalKeyrings(lookUp(context.environment, ['OSTREE_GPG_HOME'])) : remoteKeyringsOf(repo, remote);
   for (const key of await listOpenPgpKeys({ keyrings, signal: context.signal })) {
     context.ui.write(
@@ -90,16 +127,4 @@ export function signVerifySettings(context: VerbContext, texts: readonly string[
     if (!types.includes(type)) types.push(type);
   }
   return [...settings, ['sign-verify', types.join(';')]];
-}
-
-/** `gpg-import NAME [KEY-ID...]`: keys from files, from standard input, or from the user's own gpg. */
-export async function gpgImport(
-  context: VerbContext,
-  repo: Repo,
-  values: { keyring: readonly string[]; stdin: boolean },
-  [name, ...keyIds]: readonly string[],
-): Promise<void> {
-  if (name === undefined) throw new UsageError('NAME must be specified');
-  if (values.stdin && values.keyring.length > 0) throw new UsageError('--keyring and --stdin are mutually exclusive');
-  await importKeys(context, repo, name, values.stdin ? [readFileSync(0)] : values.keyring, keyIds);
 }

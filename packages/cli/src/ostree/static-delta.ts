@@ -1,3 +1,4 @@
+/** `ostree static-delta …`: what leads from one commit to another in one download. */
 import { statSync } from 'node:fs';
 import type { Checksum } from '@cambium/base';
 import {
@@ -31,7 +32,14 @@ import { lookUp } from '../environment.ts';
 import { allowDummy, engineOf, readSecretKeys } from './signing.ts';
 import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
-const flags = {
+/** Which keys a signature counts by. Named ones are the only ones. */
+const trustFlags = {
+  'sign-type': { kind: 'text', value: 'NAME', help: "Signature type to use (defaults to 'ed25519')" },
+  'keys-file': { kind: 'text', value: 'NAME', completes: 'file', help: 'Read key(s) from file' },
+  'keys-dir': { kind: 'text', value: 'NAME', completes: 'directory', help: 'Redefine system-wide directories with public and revoked keys for verification' },
+} as const;
+
+const generateFlags = {
   from: { kind: 'text', value: 'REV', help: 'Create delta from revision REV' },
   empty: { kind: 'flag', help: 'Create delta from scratch' },
   inline: { kind: 'flag', help: 'Inline delta parts into main delta' },
@@ -52,77 +60,78 @@ const flags = {
   sign: { kind: 'texts', value: 'KEY_ID', help: 'Sign the delta with' },
   'sign-type': { kind: 'text', value: 'NAME', help: "Signature type to use (defaults to 'ed25519')" },
   'keys-file': { kind: 'text', value: 'NAME', completes: 'file', help: 'Read key(s) from file' },
-  'keys-dir': { kind: 'text', value: 'NAME', completes: 'directory', help: 'Redefine system-wide directories with public and revoked keys for verification' },
 } as const;
 
-type DeltaFlags = Values<typeof flags>;
-
-export const command: Verb<typeof flags> = {
-  summary: 'Static delta related commands',
-  operands: [
-    { name: 'COMMAND', help: '' },
-    { name: 'ARGUMENT', help: '', optional: true, many: true },
-  ],
-  usage: '(list|show DELTA|delete DELTA|generate [TO]|apply-offline PATH [KEY-ID...]|verify DELTA [KEY-ID...]|indexes|reindex)',
-  subcommands: [
-    ['list', 'List static delta files'],
-    ['show', 'Dump information on a delta'],
-    ['delete', 'Remove a delta'],
-    ['generate', 'Generate static delta files'],
-    ['apply-offline', 'Apply static delta file'],
-    ['verify', 'Verify static delta signatures'],
-    ['indexes', 'List static delta indexes'],
-    ['reindex', 'Regenerate static delta indexes'],
-  ],
-  flags,
-  examples: [
-    { command: 'cambium ostree static-delta --repo=./repo generate apps/shop', explains: 'Make what changed since the parent commit one download' },
-    {
-      command: 'cambium ostree static-delta --repo=./repo generate --empty --inline --min-fallback-size=0 --filename=shop.delta apps/shop',
-      explains: 'Put a commit into one file, for a device without network',
-    },
-    { command: 'cambium ostree static-delta --repo=./device apply-offline shop.delta', explains: 'Apply it there' },
-  ],
-  async run(context, { values, operands }) {
-    const [subcommand, ...args] = operands;
-    if (subcommand === undefined) throw new UsageError('No "static-delta" subcommand specified');
-    const act = SUBCOMMANDS[subcommand];
-    if (act === undefined) throw new UsageError(`Unknown "static-delta" subcommand '${subcommand}'`);
-    return (await act(context, await context.openRepo(), values, args)) ?? undefined;
-  },
-};
-
-type Act = (context: VerbContext, repo: Repo, values: DeltaFlags, args: readonly string[]) => Promise<number | undefined>;
+type GenerateFlags = Values<typeof generateFlags>;
+type TrustFlags = Values<typeof trustFlags>;
 
 const MB = 1_000_000;
 
-const SUBCOMMANDS: Readonly<Record<string, Act>> = {
-  list: async ({ ui }, repo) => {
-    const names = [...listDeltas(repo.path)].map(deltaName).sort();
-    for (const name of names.length === 0 ? ['(No static deltas)'] : names) ui.result(name);
+export const list: Verb = {
+  summary: 'List static delta files',
+  operands: [],
+  flags: {},
+  examples: [{ command: 'cambium ostree static-delta list --repo=./repo', explains: 'Say which steps can be downloaded in one piece' }],
+  async run(context) {
+    const names = [...listDeltas((await context.openRepo()).path)].map(deltaName).sort();
+    for (const name of names.length === 0 ? ['(No static deltas)'] : names) context.ui.result(name);
     return undefined;
   },
-  indexes: async ({ ui }, repo) => {
-    const names = [...listDeltaIndexes(repo.path)].map(({ to }): string => to).sort();
-    for (const name of names.length === 0 ? ['(No static deltas indexes)'] : names) ui.result(name);
-    return undefined;
-  },
-  show: async ({ ui }, repo, _values, [name]) => {
+};
+
+export const show: Verb = {
+  summary: 'Dump information on a delta',
+  operands: [{ name: 'DELTA', help: '' }],
+  usage: '',
+  flags: {},
+  examples: [{ command: 'cambium ostree static-delta show --repo=./repo FROM-TO', explains: 'Say what a delta brings, and what it costs' }],
+  async run(context, { operands: [name] }) {
+    const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('DELTA must be specified');
-    ui.write(formatDeltaDescription(describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
+    context.ui.write(formatDeltaDescription(describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
     return undefined;
   },
-  delete: async (_context, repo, _values, [name]) => {
+};
+
+export const remove: Verb = {
+  summary: 'Remove a delta',
+  operands: [{ name: 'DELTA', help: '' }],
+  usage: '',
+  flags: {},
+  examples: [{ command: 'cambium ostree static-delta delete --repo=./repo FROM-TO', explains: 'Remove a step that nobody takes any more' }],
+  async run(context, { operands: [name] }) {
+    const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('DELTA must be specified');
     deleteDelta(repo, parseDeltaName(name));
     return undefined;
   },
-  reindex: async ({ signal }, repo, { to }) => {
-    await reindexDeltas(repo, to === undefined ? undefined : parseDeltaName(to).to, signal);
-    return undefined;
-  },
-  generate,
-  'apply-offline': async (context, repo, values, [path, ...keys]) => {
+};
+
+export const generate: Verb<typeof generateFlags> = {
+  summary: 'Generate static delta files',
+  operands: [{ name: 'TO', help: '', optional: true }],
+  flags: generateFlags,
+  examples: [
+    { command: 'cambium ostree static-delta generate --repo=./repo apps/shop', explains: 'Make what changed since the parent commit one download' },
+    {
+      command: 'cambium ostree static-delta generate --repo=./repo --empty --inline --min-fallback-size=0 --filename=shop.delta apps/shop',
+      explains: 'Put a commit into one file, for a device without network',
+    },
+  ],
+  run: async (context, { values, operands: [operand] }) => generateOne(context, await context.openRepo(), values, operand),
+};
+
+export const applyOffline: Verb<typeof trustFlags> = {
+  summary: 'Apply static delta file',
+  operands: [
+    { name: 'PATH', help: '', completes: 'file' },
+    { name: 'KEY-ID', help: '', optional: true, many: true },
+  ],
+  usage: '',
+  flags: trustFlags,
+  examples: [{ command: 'cambium ostree static-delta apply-offline --repo=./device shop.delta', explains: 'Take a commit from a file' }],
+  async run(context, { values, operands: [path, ...keys] }) {
+    const repo = await context.openRepo();
     if (path === undefined) throw new UsageError('PATH must be specified');
     const delta = openDelta(path);
     requireSignature(context, repo, delta, values, keys);
@@ -130,7 +139,24 @@ const SUBCOMMANDS: Readonly<Record<string, Act>> = {
     await applyDeltaOffline(repo, delta, bootId === undefined ? {} : { bootId }, context.signal);
     return undefined;
   },
-  verify: async (context, repo, values, [name, ...keys]) => {
+};
+
+export const verify: Verb<typeof trustFlags> = {
+  summary: 'Verify static delta signatures',
+  operands: [
+    { name: 'DELTA', help: '', completes: 'file' },
+    { name: 'KEY-ID', help: '', optional: true, many: true },
+  ],
+  usage: 'STATIC-DELTA-FILE [KEY-ID...]',
+  flags: trustFlags,
+  examples: [
+    {
+      command: 'cambium ostree static-delta verify --repo=./device --keys-file=publisher.pub shop.delta',
+      explains: 'Check who made a delta before it is applied',
+    },
+  ],
+  async run(context, { values, operands: [name, ...keys] }) {
+    const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('DELTA must be specified');
     const isFile = statSync(name, { throwIfNoEntry: false }) !== undefined;
     const delta = isFile ? openDelta(name) : openRepoDelta(repo, parseDeltaName(name));
@@ -141,7 +167,32 @@ const SUBCOMMANDS: Readonly<Record<string, Act>> = {
   },
 };
 
-async function generate(context: VerbContext, repo: Repo, values: DeltaFlags, [operand]: readonly string[]): Promise<undefined> {
+export const indexes: Verb = {
+  summary: 'List static delta indexes',
+  operands: [],
+  flags: {},
+  examples: [{ command: 'cambium ostree static-delta indexes --repo=./repo', explains: 'Say to which commits deltas lead' }],
+  async run(context) {
+    const names = [...listDeltaIndexes((await context.openRepo()).path)].map(({ to }): string => to).sort();
+    for (const name of names.length === 0 ? ['(No static deltas indexes)'] : names) context.ui.result(name);
+    return undefined;
+  },
+};
+
+const reindexFlags = { to: { kind: 'text', value: 'REV', help: 'Only update delta index to revision REV' } } as const;
+
+export const reindex: Verb<typeof reindexFlags> = {
+  summary: 'Regenerate static delta indexes',
+  operands: [],
+  flags: reindexFlags,
+  examples: [{ command: 'cambium ostree static-delta reindex --repo=./repo', explains: 'Make the indexes anew after deltas were put in or taken out by hand' }],
+  async run(context, { values: { to } }) {
+    await reindexDeltas(await context.openRepo(), to === undefined ? undefined : parseDeltaName(to).to, context.signal);
+    return undefined;
+  },
+};
+
+async function generateOne(context: VerbContext, repo: Repo, values: GenerateFlags, operand: string | undefined): Promise<undefined> {
   const { ui, signal, environment } = context;
   const toRev = operand ?? values.to;
   if (toRev === undefined) throw new UsageError('TO revision must be specified');
@@ -152,7 +203,7 @@ async function generate(context: VerbContext, repo: Repo, values: DeltaFlags, [o
     ui.result(`Delta ${deltaName({ from, to })} already exists.`);
     return undefined;
   }
-  const { type, secrets } = readSecretKeys(values.sign, [], values['sign-type'], environment);
+  const { type, secrets } = readSecretKeys(values.sign, values['keys-file'] === undefined ? [] : [values['keys-file']], values['sign-type'], environment);
   ui.write(`Generating static delta:\n  From: ${from ?? 'empty'}\n  To:   ${to}\n`);
   const options: GenerateDeltaOptions = {
     from,
@@ -177,7 +228,7 @@ function parentOf(repo: Repo, commit: Checksum): Checksum {
   return parent;
 }
 
-function endiannessOf(values: DeltaFlags): Endianness {
+function endiannessOf(values: GenerateFlags): Endianness {
   const chosen = values['set-endianness'];
   if (chosen !== undefined && values['swap-endianness']) throw new OstreeFailure('Cannot specify both --swap-endianness and --set-endianness');
   if (chosen !== undefined && chosen !== 'l' && chosen !== 'B') throw new OstreeFailure(`Invalid endianness '${chosen}'`);
@@ -185,7 +236,7 @@ function endiannessOf(values: DeltaFlags): Endianness {
   return chosen === 'B' || values['swap-endianness'] ? 'big' : 'little';
 }
 
-function bytesOf(values: DeltaFlags): Pick<GenerateDeltaOptions, 'minFallbackBytes' | 'maxBsdiffBytes' | 'maxChunkBytes'> {
+function bytesOf(values: GenerateFlags): Pick<GenerateDeltaOptions, 'minFallbackBytes' | 'maxBsdiffBytes' | 'maxChunkBytes'> {
   const megabytes = (name: 'min-fallback-size' | 'max-bsdiff-size' | 'max-chunk-size'): number | undefined => {
     const value = values[name];
     if (value !== undefined && value < 0) throw new OstreeFailure(`Invalid value ${value} for --${name}`);
@@ -213,7 +264,7 @@ function describe(event: GenerateDeltaEvent): string {
 }
 
 /** Keys named here are the only ones that count; without any the system's do. Revoked ones never count. */
-function trustOf({ environment }: VerbContext, values: DeltaFlags, texts: readonly string[]): EngineTrust {
+function trustOf({ environment }: VerbContext, values: TrustFlags, texts: readonly string[]): EngineTrust {
   const engine = engineOf(values['sign-type'], environment);
   const directory = values['keys-dir'];
   const options = { allowDummy: allowDummy(environment), ...(directory === undefined ? {} : { keyDirectories: [directory] }) };
@@ -224,7 +275,7 @@ function trustOf({ environment }: VerbContext, values: DeltaFlags, texts: readon
 }
 
 /** A signature counts when keys are named for it, or the repository wants one. */
-function requireSignature(context: VerbContext, repo: Repo, delta: OpenedDelta, values: DeltaFlags, keys: readonly string[]): void {
+function requireSignature(context: VerbContext, repo: Repo, delta: OpenedDelta, values: TrustFlags, keys: readonly string[]): void {
   const named = keys.length > 0 || values['keys-file'] !== undefined || values['keys-dir'] !== undefined;
   if (!named && repo.config.boolean('core', 'sign-verify-deltas') !== true) return;
   if (!named) throw new OstreeFailure('Key is mandatory to check delta signature');

@@ -13,8 +13,6 @@ export interface VerbContext extends Context {
 }
 
 export interface Verb<F extends Flags = Flags> extends Command<F> {
-  /** What its first operand may be, with a line of help each. */
-  readonly subcommands?: readonly (readonly [name: string, help: string])[];
   /** The verb works without a repository and has no `--repo`. */
   readonly withoutRepo?: boolean;
   run(context: VerbContext, args: Arguments<F>): Promise<number | undefined>;

@@ -1,0 +1,32 @@
+/** `ostree remote refs` and `ostree remote summary`. */
+import { printRemoteRefs, printRemoteSummary } from './remote-network.ts';
+import type { Verb } from './verb.ts';
+
+const refsFlags = { 'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' } } as const;
+
+export const refs: Verb<typeof refsFlags> = {
+  summary: 'List remote refs',
+  operands: [{ name: 'NAME', help: '' }],
+  flags: refsFlags,
+  examples: [{ command: 'cambium ostree remote refs --repo=./repo origin', explains: 'Say what a remote has' }],
+  async run(context, { values, operands: [name] }) {
+    await printRemoteRefs(context, await context.openRepo(), { ...values, raw: false }, name);
+    return undefined;
+  },
+};
+
+const summaryFlags = {
+  'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' },
+  raw: { kind: 'flag', help: 'Show raw variant data' },
+} as const;
+
+export const summary: Verb<typeof summaryFlags> = {
+  summary: 'Show remote summary',
+  operands: [{ name: 'NAME', help: '' }],
+  flags: summaryFlags,
+  examples: [{ command: 'cambium ostree remote summary --repo=./repo origin', explains: 'Say what a remote has, since when, and with which deltas' }],
+  async run(context, { values, operands: [name] }) {
+    await printRemoteSummary(context, await context.openRepo(), values, name);
+    return undefined;
+  },
+};
