@@ -61,7 +61,7 @@ export const command: Verb<typeof flags> = {
         ...(keys === undefined ? {} : { gpgVerify: keys }),
       },
       context.signal,
-      draw(context),
+      follow(context),
     );
     context.ui.progress.clear();
     const { metadataWritten, contentWritten, contentBytesWritten } = result.stats;
@@ -103,6 +103,8 @@ function pullOptions(values: Values<typeof flags>, refs: readonly string[]): Pul
   return {
     commitMetadataOnly: values['commit-metadata-only'],
     untrusted: values.untrusted,
+    // libostree looks at nothing then; here it is told at least.
+    acceptCorrupt: !values.untrusted,
     bareUserOnlyFiles: values['bareuseronly-files'],
     disableVerifyBindings: values['disable-verify-bindings'],
     requireStaticDeltas: values['require-static-deltas'],
@@ -114,8 +116,12 @@ function pullOptions(values: Values<typeof flags>, refs: readonly string[]): Pul
   };
 }
 
-function draw({ ui }: VerbContext): (event: PullLocalEvent) => void {
-  return ui.progress.watch<PullLocalEvent>((event): ProgressStatus | undefined =>
+function follow({ ui }: VerbContext): (event: PullLocalEvent) => void {
+  const draw = ui.progress.watch<PullLocalEvent>((event): ProgressStatus | undefined =>
     event.type === 'progress' ? { what: 'Copying objects', done: event.objects, unit: 'count' } : undefined,
   );
+  return (event) => {
+    if (event.type === 'corrupt') ui.warn(`File object ${event.checksum} does not match its checksum, and is copied as it is; with --untrusted it is refused`);
+    draw(event);
+  };
 }

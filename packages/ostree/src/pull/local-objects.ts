@@ -1,7 +1,7 @@
 /**
  * Copying single objects from another repository on this machine: hard links where both store them in the same way on the same
- * file system and under the same owner, rewritten otherwise. What is rewritten is always verified; linked content only when it is
- * not trusted, metadata in any case. Semantics: libostree 2022.7, `import_one_object`.
+ * file system and under the same owner, rewritten otherwise. What is rewritten is always verified, and refused when it is damaged unless
+ * the caller accepts it; linked content is verified only when it is not trusted, metadata in any case. Semantics: libostree 2022.7, `import_one_object`.
  */
 import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,8 @@ import type { Transaction } from '../write/transaction.ts';
 export interface LocalObjectsOptions {
   /** Verify content before linking it. */
   untrusted?: boolean;
+  /** Copy content that does not match its checksum as it is, where it is rewritten: the transaction's content names it. */
+  acceptCorrupt?: boolean;
   /** Refuse files that a bare-user-only repository cannot hold as they are. */
   bareUserOnlyFiles?: boolean;
 }
@@ -48,7 +50,7 @@ export class LocalObjects {
     this.#linkContent = this.#linkMetadata && this.#repo.mode === source.mode && this.#repo.settings.disableXattrs === source.settings.disableXattrs;
     this.#linkPlainFiles = this.#linkMetadata && this.#repo.mode === 'bare-user-only' && source.mode === 'bare-user';
     this.#stores = storesOf(source);
-    this.#copyOptions = { bareUserOnlyFiles: options.bareUserOnlyFiles === true };
+    this.#copyOptions = { bareUserOnlyFiles: options.bareUserOnlyFiles === true, acceptCorrupt: options.acceptCorrupt };
   }
 
   /**

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
@@ -209,4 +210,61 @@ test('bindings, pins, and files that bare-user-only cannot hold', { skip }, asyn
   opened.writeDetachedMetadata(second as Checksum, [['later', new Variant('s', 'y')]]);
   await pullLocal(repo, opened, { refs: ['main'] });
   assert.equal(ostree(repo.path, 'show', '--print-detached-metadata-key=later', 'main'), "'y'\n");
+});
+
+test('damaged content: refused where it is looked at, or copied as libostree does and told', { skip }, async (t) => {
+  const directory = scratch(t);
+  const content = Buffer.from('hello world content\n');
+  const large = Buffer.alloc(3_000_000, 'large content ');
+  mkdirSync(join(directory, 'tree'));
+  writeFileSync(join(directory, 'tree/a'), content);
+  writeFileSync(join(directory, 'tree/large'), large);
+  const modes = ['archive', 'bare', 'bare-user', 'bare-user-only'] as const;
+  for (const from of modes) {
+    const source = join(directory, `source-${from}`);
+    ostree(source, 'init', `--mode=${from}`);
+    ostree(source, 'commit', '-b', 'main', '--canonical-permissions', '--timestamp=@1', join(directory, 'tree'));
+    const opened = await Repo.open(source);
+    const damaged = opened.readDirTree(opened.readCommit(opened.refs.resolve('main')).root.tree).files.map(({ checksum }) => checksum);
+    for (const checksum of damaged) {
+      const path = opened.objectPath('file', checksum);
+      const bytes = readFileSync(path);
+      if (from === 'archive') {
+        const contentAt = 8 + bytes.readUInt32BE(0);
+        const upper = Buffer.from(inflateRawSync(bytes.subarray(contentAt)).toString().toUpperCase());
+        writeFileSync(path, Buffer.concat([bytes.subarray(0, contentAt), deflateRawSync(upper)]));
+      } else writeFileSync(path, bytes.toString().toUpperCase());
+    }
+    for (const mode of modes) {
+      const [theirs, ours] = [join(directory, 'theirs'), join(directory, 'ours')];
+      for (const path of [theirs, ours]) {
+        rmSync(path, { recursive: true, force: true });
+        ostree(path, 'init', `--mode=${mode}`);
+      }
+      const what = `${from} to ${mode}`;
+      assert.equal(tryOstree(theirs, ['pull-local', source, 'main']).status, 0, what);
+      const target = await Repo.open(ours);
+      const isLinked = from === mode || (from === 'bare-user' && mode === 'bare-user-only');
+      if (!isLinked) await assert.rejects(pullLocal(target, opened, { refs: ['main'] }), { code: 'OSTREE_OBJECT_CORRUPT' }, what);
+      await assert.rejects(pullLocal(target, opened, { refs: ['main'], untrusted: true }), { code: 'OSTREE_OBJECT_CORRUPT' }, what);
+      assert.equal(target.refs.read('main'), undefined);
+      const told: string[] = [];
+      await pullLocal(target, opened, { refs: ['main'], acceptCorrupt: true }, undefined, (event) => {
+        if (event.type === 'corrupt') told.push(event.checksum);
+      });
+      assert.deepEqual(told.sort(), isLinked ? [] : [...damaged].sort(), what);
+      for (const name of ['/a', '/large']) assert.equal(ostree(ours, 'cat', 'main', name), ostree(theirs, 'cat', 'main', name), what);
+      await assert.rejects(fsck(target), { code: 'OSTREE_OBJECT_CORRUPT' }, what);
+    }
+  }
+  // What cannot be read at all is no content to copy.
+  const cut = join(directory, 'source-archive');
+  const opened = await Repo.open(cut);
+  for (const { checksum } of opened.readDirTree(opened.readCommit(opened.refs.resolve('main')).root.tree).files) {
+    const path = opened.objectPath('file', checksum);
+    writeFileSync(path, readFileSync(path).subarray(0, -3));
+  }
+  const target = await Repo.init(join(directory, 'cut'), { mode: 'bare-user' });
+  await assert.rejects(pullLocal(target, opened, { refs: ['main'], acceptCorrupt: true }), { code: 'OSTREE_OBJECT_CORRUPT' });
+  assert.equal(target.refs.read('main'), undefined);
 });

@@ -2,7 +2,8 @@
  * Copying commits from another repository on this machine. Semantics: `ostree pull-local`, libostree 2022.7.
  *
  * Objects are hard-linked where both repositories store them in the same way on the same file system, and rewritten
- * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case.
+ * otherwise. What is rewritten is always verified; linked content only with `untrusted`, metadata in any case. Damaged content ends the
+ * copy, unless the caller accepts it and hears of it: libostree takes it without looking.
  */
 import { type Checksum, isChecksum, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
@@ -29,6 +30,8 @@ export interface PullLocalOptions {
   commitMetadataOnly?: boolean;
   /** Verify content before linking it. */
   untrusted?: boolean;
+  /** Copy content that does not match its checksum as it is, where it is rewritten, and tell of it by an event. */
+  acceptCorrupt?: boolean;
   /** Refuse files that a bare-user-only repository cannot hold as they are. */
   bareUserOnlyFiles?: boolean;
   /** Each commit must have a valid signature by one of these keys. */
@@ -44,7 +47,11 @@ export interface PullLocalOptions {
   bootId?: string;
 }
 
-export type PullLocalEvent = { type: 'commit'; checksum: Checksum; present: boolean } | { type: 'progress'; objects: number };
+export type PullLocalEvent =
+  | { type: 'commit'; checksum: Checksum; present: boolean }
+  /** A content object that does not match its checksum was copied as it is. */
+  | { type: 'corrupt'; checksum: Checksum }
+  | { type: 'progress'; objects: number };
 
 export interface PullLocalResult {
   /** What was asked for. */
@@ -209,7 +216,9 @@ class LocalPull {
 
   /** Waits for everything under way. @throws the first failure */
   async settle(): Promise<void> {
-    await this.#transaction.content().flush();
+    const content = this.#transaction.content();
+    await content.flush();
+    for (const checksum of content.corruptCopies) this.#on({ type: 'corrupt', checksum });
   }
 
   #copyMeta(checksum: Checksum): void {

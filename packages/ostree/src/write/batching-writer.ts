@@ -57,6 +57,7 @@ interface Share {
 
 export class BatchingWriter implements ContentWriter {
   readonly #workers: ContentWorkers;
+  readonly corruptCopies: Checksum[] = [];
   readonly #count: CountObject;
   readonly #check: (header: FileHeader) => void;
   /** Two per thread in flight, one being filled. */
@@ -138,6 +139,7 @@ export class BatchingWriter implements ContentWriter {
     for (const [i, present] of result.present.entries()) {
       if (present === 0) this.#count(checksums.toString('hex', i * 32, i * 32 + 32) as Checksum, result, i);
     }
+    this.corruptCopies.push(...(result.corrupt ?? []));
   }
 
   /** Adds a record of two parts, which fit a buffer together. */

@@ -14,11 +14,15 @@ export type ContentSource = ReadonlyArray<ContentStore & { objects: string }>;
 export interface CopyOptions {
   /** Refuse files that a bare-user-only repository cannot hold as they are. */
   bareUserOnlyFiles: boolean;
+  /** Copy an object that does not match its checksum as it lies, and name it in the result. */
+  acceptCorrupt?: boolean | undefined;
 }
 
 export interface CopyResult extends ObjectCounts {
   /** 1 for what was there before. */
   present: Uint8Array;
+  /** What does not match its checksum and was copied nevertheless. */
+  corrupt?: readonly Checksum[];
 }
 
 /** Contents up to this size are read in one piece: two threads must not hold a hundred megabytes. */

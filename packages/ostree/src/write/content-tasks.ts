@@ -8,7 +8,8 @@ import { syncFileSystem } from '../repo/durable-file.ts';
 import { FreeBlocks, type FreeBlocksState } from '../repo/free-blocks.ts';
 import { type ContentStore, readStoredFile, readWholeFile, streamFile, unpackFilez } from '../repo/object-reader.ts';
 import type { CommitModifiers } from './commit-modifiers.ts';
-import { type ContentSource, type CopyOptions, type CopyResult, copyContents } from './content-copy.ts';
+import type { ContentSource, CopyOptions, CopyResult } from './content-copy.ts';
+import { copyShare } from './content-unverified.ts';
 import { type DirectoryPart, DirectoryScanner, type ObjectCounts, type ShardResult } from './directory-shard.ts';
 import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject } from './object-writer.ts';
 
@@ -123,7 +124,7 @@ export class TaskRunner {
 
   /** As {@link run}, for tasks that are not done in one turn. */
   runLong(task: LongTask): Promise<ContentReply> {
-    return task.op === 'copy' ? copyContents(this.#writer, task.source, task.checksums, task.options) : this.#runFile(task);
+    return task.op === 'copy' ? copyShare(this.#writer, task.source, task.checksums, task.options) : this.#runFile(task);
   }
 
   /** @throws OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */

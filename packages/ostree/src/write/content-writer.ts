@@ -26,6 +26,8 @@ export interface ContentWriter {
    * Shares travel together while `source` and `options` stay the same values.
    */
   copy(source: ContentSource, checksum: Checksum, options: CopyOptions): void;
+  /** What {@link copy} took although it does not match its checksum, because its options say so. */
+  readonly corruptCopies: readonly Checksum[];
   /** Starts an object whose content comes in pieces (`sizeBytes` as announced; checked at the end). */
   begin(header: FileHeader, sizeBytes: number): ContentStream;
   /** Resolves when there is room for more: the back-pressure of {@link add} and {@link ContentStream.write}. Cheap when there is. */
