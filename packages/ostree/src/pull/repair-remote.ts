@@ -13,6 +13,8 @@ export async function openRemoteSource(repo: Repo, remote: string, options: Http
   const isUrl = /^(?:https?|file):\/\//.test(remote);
   const source = await openRemote(repo, isUrl ? urlRemote(remote) : readRemote(repo, remote), options, signal);
   const found =
-    source.repo === undefined ? archiveSource(source.where, (path, take, aborted) => source.read(path, 'content', take, aborted)) : repoSource(source.repo);
+    source.repo === undefined
+      ? archiveSource(source.where, (path, take, aborted) => source.read(path, 'content', ({ body }) => take(body), aborted))
+      : repoSource(source.repo);
   return { ...found, close: () => source.close() };
 }
