@@ -40,7 +40,7 @@ export const COMMAND_TREE: Group = {
         { name: 'pull-local', summary: 'Copy data from SRC_REPO', load: async () => (await import('./ostree/pull-local.ts')).command },
         {
           name: 'push',
-          summary: 'Publish commits, deltas and the summary to a directory or over SSH',
+          summary: 'Publish commits, deltas and the summary to a directory, over SSH or to an S3-compatible store',
           load: async () => (await import('./ostree/push.ts')).command,
         },
         { name: 'refs', summary: 'List refs', load: async () => (await import('./ostree/refs.ts')).command },

@@ -156,6 +156,18 @@ test('killed at any file, the bucket is sound, and the next push sends what is m
   }
 });
 
+test('a push that is stopped stops: no ref moves', { skip }, async (t) => {
+  const directory = scratch(t);
+  const { repo } = await source(directory);
+  const server = await store(t);
+  const stop = new AbortController();
+  const stopped = push(repo, s3Target(place(t, server)), {}, stop.signal, (event) => {
+    if (event.type === 'sent') stop.abort();
+  });
+  await assert.rejects(stopped, { name: 'AbortError' });
+  assert.deepEqual([server.objects.size > 0, server.objects.has('refs/heads/main'), server.objects.has('summary')], [true, false, false]);
+});
+
 test('large files go in parts, and a killed push goes on after the last part', { skip }, async (t) => {
   const directory = scratch(t);
   const tree = join(directory, 'tree');
@@ -207,7 +219,7 @@ test('refusals have codes and say what to do; secrets are in none of them', { sk
   const late = await store(t, { now: () => new Date(Date.now() + 3_600_000) });
   const closed = await store(t, { faults: ({ method }) => (method === 'PUT' ? { status: 403, code: 'AccessDenied' } : undefined) });
   const moved = await store(t, { faults: () => ({ status: 307, code: 'TemporaryRedirect', headers: { location: 'http://127.0.0.1:1/' } }) });
-  const token = await store(t, { sessionToken: 'a token' });
+  const token = await store(t, { sessionToken: 'a-token' });
   const portal = createServer(({ url }, response) => void response.writeHead(url === '/trees/config' ? 404 : 200).end('<html><p>Welcome</html>'));
   await new Promise<void>((resolve) => portal.listen(0, '127.0.0.1', resolve));
   defer(t, () => closeServer(portal));
@@ -233,8 +245,15 @@ test('refusals have codes and say what to do; secrets are in none of them', { sk
       return true;
     });
   }
-  await push(repo, s3Target(place(t, token, { credentials: { ...KEYS, sessionToken: 'a token' } })));
-  for (const bad of [{ bucket: 'a/b' }, { region: 'x y' }, { prefix: 'a/../b' }, { endpoint: new URL('ftp://x') }, { endpoint: new URL('http://u:p@x') }])
+  await push(repo, s3Target(place(t, token, { credentials: { ...KEYS, sessionToken: 'a-token' } })));
+  for (const bad of [
+    { credentials: { ...KEYS, accessKeyId: 'AKIATEST\n' } },
+    { bucket: 'a/b' },
+    { region: 'x y' },
+    { prefix: 'a/../b' },
+    { endpoint: new URL('ftp://x') },
+    { endpoint: new URL('http://u:p@x') },
+  ])
     assert.throws(() => s3Target(place(t, server, bad)), { code: 'OSTREE_OPTION_INVALID' });
 });
 

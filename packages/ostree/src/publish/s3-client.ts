@@ -72,6 +72,8 @@ const DENIED = new Set([
 const DNS_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])$/;
 /** As old buckets, and those of other stores, are named. */
 const BUCKET_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$/;
+/** What a header can hold; a line's end often comes along when keys are copied. */
+const HEADER_TEXT = /^[\x21-\x7e]+$/;
 const REGION_NAME = /^[A-Za-z0-9][A-Za-z0-9-]{0,62}$/;
 
 /** @throws OSTREE_OPTION_INVALID */
@@ -79,6 +81,8 @@ export function openBucket(options: BucketOptions): Bucket {
   const { bucket, region, credentials, transport, endpoint, now = () => new Date() } = options;
   if (!BUCKET_NAME.test(bucket)) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot use ${JSON.stringify(bucket)} as the name of a bucket`);
   if (!REGION_NAME.test(region)) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot use ${JSON.stringify(region)} as the name of a region`);
+  if (!HEADER_TEXT.test(credentials.accessKeyId) || !HEADER_TEXT.test(credentials.sessionToken ?? 'none'))
+    throw ostreeError('OSTREE_OPTION_INVALID', 'Cannot use the keys for a bucket: there are spaces, line ends or other strange characters in them');
   const addressing = options.addressing ?? (endpoint === undefined && DNS_NAME.test(bucket) ? 'virtual' : 'path');
   const base = endpoint === undefined ? new URL(`https://s3.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`) : endpointUrl(endpoint);
   if (addressing === 'virtual') {
@@ -102,7 +106,7 @@ export function openBucket(options: BucketOptions): Bucket {
         const bytes = await collect(response.body, response.status === 200 ? limitBytes : MAX_ANSWER_BYTES, displayUrl(url));
         // A list of parts is put together while the answer has begun: `200` may go with a failure.
         const isOne = response.status >= 300 || (method === 'POST' && Buffer.from(bytes).includes('<Error>'));
-        return { status: response.status, headers: response.headers, body: bytes, code: isOne ? (textOf(parseAnswer(bytes), 'Code') ?? '') : '' };
+        return { status: response.status, headers: response.headers, body: bytes, code: isOne ? codeOf(bytes) : '' };
       },
     );
   };
@@ -155,6 +159,12 @@ function endpointUrl(endpoint: URL): URL {
   if (/^https?:$/.test(endpoint.protocol) && endpoint.username === '' && endpoint.password === '' && endpoint.search === '' && endpoint.hash === '')
     return new URL(endpoint);
   throw ostreeError('OSTREE_OPTION_INVALID', `Cannot use ${displayUrl(endpoint)} as an endpoint: an http:// or https:// URL without login and query is needed`);
+}
+
+/** What is no code of a store's is left out: it may be anything, and is shown. */
+function codeOf(body: Uint8Array): string {
+  const code = textOf(parseAnswer(body), 'Code') ?? '';
+  return /^[A-Za-z0-9.]{1,64}$/.test(code) ? code : '';
 }
 
 function regionOf({ headers, body, status, code }: BucketAnswer): string | undefined {
