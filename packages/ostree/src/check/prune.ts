@@ -1,5 +1,5 @@
 /** Removing what nothing needs. Semantics: `ostree prune`, libostree 2022.7. */
-import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync, rmSync, unlink } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, errnoOf, isChecksum, isKnownError, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
@@ -47,6 +47,8 @@ export interface PruneResult {
 
 /** Deletion goes from the top: at any instant a commit that is there has all it had. */
 const ORDER: readonly ObjectType[] = ['commit', 'dirtree', 'dirmeta', 'file'];
+/** As many threads as Node has for files. */
+const UNLINKS_AT_ONCE = 4;
 
 /**
  * Plans, then deletes. Holds the repository's exclusive lock, so no transaction is under way meanwhile.
@@ -66,11 +68,9 @@ export async function prune(repo: Repo, options: PruneOptions = {}, signal?: Abo
     const plan = planDeletion(repo, reached, options);
     if (dryRun) return plan.result;
     for (const type of ORDER) {
-      for (const object of plan.doomed) {
-        if (object.type !== type) continue;
-        if (type === 'commit') removeCommit(repo, object.checksum);
-        else unlinkIfThere(repo.objectPath(type, object.checksum));
-      }
+      const doomed = plan.doomed[Symbol.iterator]().filter((object) => object.type === type);
+      if (type === 'commit') for (const { checksum } of doomed) removeCommit(repo, checksum);
+      else await unlinkAll(doomed.map(({ checksum }) => repo.objectPath(type, checksum)));
     }
     for (const path of plan.links) rmSync(path, { force: true });
     plan.result.prunedDeltas = cleanUp(repo, plan.detached);
@@ -82,13 +82,30 @@ export async function prune(repo: Repo, options: PruneOptions = {}, signal?: Abo
   }
 }
 
-/** One system call, where `rmSync` takes three. */
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-  }
+/**
+ * Removes files that may be gone already, in Node's own threads: most of the time a removal waits for the journal of the file system.
+ * After a failure it ends with those under way.
+ */
+function unlinkAll(paths: Iterator<string>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let running = 0;
+    let failure: Error | undefined;
+    const more = (): void => {
+      for (; running < UNLINKS_AT_ONCE && failure === undefined; running++) {
+        const path = paths.next();
+        if (path.done === true) break;
+        unlink(path.value, (error) => {
+          running--;
+          if (error !== null && errnoOf(error) !== 'ENOENT') failure ??= error;
+          more();
+        });
+      }
+      if (running > 0) return;
+      if (failure === undefined) resolve();
+      else reject(failure);
+    };
+    more();
+  });
 }
 
 /** Returns the lines of `ostree prune`, with line ends. */
@@ -185,7 +202,7 @@ function parentOf(repo: Repo, checksum: Checksum): Checksum | undefined {
 }
 
 function isObjectType(type: string): type is ObjectType {
-  return ORDER.some((known) => known === type);
+  return type === 'file' || type === 'dirtree' || type === 'dirmeta' || type === 'commit';
 }
 
 function count(repo: Repo, options: PruneOptions, prunedDeltas: number): PruneResult {

@@ -173,6 +173,58 @@ test('names outside the format are refused in both directions', () => {
   assert.throws(() => parseDirTree(unhex(`2e2e00${sum}03 24 25`)), { code: 'OSTREE_OBJECT_CORRUPT' });
 });
 
+test('of all bytes for a directory tree one form is accepted', () => {
+  const sum = 'ab'.repeat(32) as Checksum;
+  // Lengths around those at which offsets get wider: of an entry, of a list, of the whole.
+  const tree = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 255 }), fc.integer({ min: 0, max: 2 })).map(([files, length, dirs]) =>
+    encodeDirTree({
+      files: Array.from({ length: files }, (_, i) => ({ name: `${i}`.padEnd(length, 'f'), checksum: sum })),
+      dirs: Array.from({ length: dirs }, (_, i) => ({ name: `d${i}`.padEnd(length, 'd'), tree: sum, meta: sum })),
+    }),
+  );
+  // A byte more, less, or of another value; offsets stand at the ends of their containers.
+  const edit = fc.tuple(fc.constantFrom('set', 'insert', 'delete'), fc.nat(2000), fc.oneof(fc.nat(4), fc.nat(255)), fc.boolean());
+  let accepted = 0;
+  fc.assert(
+    fc.property(tree, fc.array(edit, { maxLength: 3 }), (bytes, edits) => {
+      const changed = [...bytes];
+      for (const [how, at, value, fromEnd] of edits) {
+        const place = fromEnd ? Math.max(0, changed.length - 1 - (at % 8)) : at % changed.length;
+        if (how === 'insert') changed.splice(place, 0, value);
+        else changed.splice(place, 1, ...(how === 'set' ? [value] : []));
+        if (changed.length === 0) return;
+      }
+      const input = Buffer.from(changed);
+      let parsed: ReturnType<typeof parseDirTree>;
+      try {
+        parsed = parseDirTree(input);
+      } catch (error) {
+        assert.ok(isKnownError(error, 'OSTREE_OBJECT_CORRUPT'), String(error));
+        return;
+      }
+      accepted++;
+      assert.deepEqual(encodeDirTree(parsed), input);
+    }),
+    { numRuns: 5000 },
+  );
+  assert.ok(accepted > 500);
+  // The same tree with offsets wider than needed, at each of the three levels.
+  const entry = Buffer.concat([Buffer.from('f\0'), Buffer.alloc(32, 0xab)]);
+  const wide = Buffer.alloc(2);
+  wide.writeUInt16LE(2);
+  for (const list of [
+    Buffer.concat([entry, Buffer.of(2), Buffer.of(35)]),
+    Buffer.concat([entry, wide, Buffer.of(36)]),
+    Buffer.concat([entry, Buffer.of(2), Buffer.of(35, 0)]),
+  ]) {
+    for (const end of [Buffer.of(list.length), Buffer.of(list.length, 0)]) {
+      const bytes = Buffer.concat([list, end]);
+      if (bytes.length === 37) assert.deepEqual(parseDirTree(bytes).dirs, []);
+      else assert.throws(() => parseDirTree(bytes), { code: 'OSTREE_OBJECT_CORRUPT' });
+    }
+  }
+});
+
 test('damaged and random bytes give nothing but known errors', () => {
   const sum = 'ab'.repeat(32) as Checksum;
   const parsers = [parseDirTree, parseDirMeta, parseFileHeader, parseFilezHeader, parseUserMeta, parseXattrList, parseCommit, parseMetadata];

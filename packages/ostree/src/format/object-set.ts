@@ -57,7 +57,7 @@ export class ObjectSet {
   }
 
   /** The objects, in no particular order. The set must not change meanwhile. */
-  *[Symbol.iterator](): IterableIterator<ObjectName> {
+  *[Symbol.iterator](): Generator<ObjectName, void, void> {
     const bytes = Buffer.from(this.#words.buffer);
     for (let at = 0; at < this.#capacity; at++) {
       const type = TYPES[this.#types[at] as number];
