@@ -54,6 +54,10 @@ test('every flag of later versions is served, or refused by its name', async (t)
     }
   }
   assert.equal(refused, 8);
+  // The one flag of 2022.7 beside `admin` that is not served: remotes of a system that is not running.
+  const sysroot = await run(process.execPath, [LAUNCHER, 'ostree', 'remote', 'list', '--sysroot=/'], { cwd: directory, accept: 'any' });
+  assert.equal(sysroot.status, 1);
+  assert.match(sysroot.stderr, /error: Unknown option --sysroot/);
 });
 
 test('pull: a server that trickles is given up after the time that was asked for, without another try', { skip: needsPeer('ostree') }, async (t) => {
