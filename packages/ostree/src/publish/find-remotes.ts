@@ -36,7 +36,7 @@ export interface FoundRemote {
   priority: number;
   /** Seconds since 1970. */
   lastModified: bigint | undefined;
-  /** Each ref of the place's collection that was asked for; undefined when it is not there, or older than elsewhere. */
+  /** Each ref that was asked for; undefined when it is not there, or older than elsewhere. */
   refs: readonly (CollectionRef & { checksum: Checksum | undefined })[];
 }
 
@@ -64,7 +64,7 @@ export async function findRemotes(repo: Repo, refs: readonly CollectionRef[], op
       const known = new Map(refsOf(fetched.summary, collection).map((row) => [row.ref, row]));
       const wanted = refs.filter((ref) => ref.collection === collection);
       if (!wanted.some(({ ref }) => known.has(ref))) continue;
-      const rows = wanted.map((ref) => ({ ...ref, checksum: known.get(ref.ref)?.checksum }));
+      const rows = refs.map((ref) => ({ ...ref, checksum: ref.collection === collection ? known.get(ref.ref)?.checksum : undefined }));
       const place: FoundRemote = {
         finder,
         remote,
@@ -90,7 +90,9 @@ export async function findRemotes(repo: Repo, refs: readonly CollectionRef[], op
   // What another place has newer is not worth having.
   const current = found.map(({ place, times }) => ({
     ...place,
-    refs: place.refs.map((row) => (times.get(row.ref) === newest.get(formatCollectionRef(row)) ? row : { ...row, checksum: undefined })),
+    refs: place.refs.map((row) =>
+      row.checksum === undefined || times.get(row.ref) === newest.get(formatCollectionRef(row)) ? row : { ...row, checksum: undefined },
+    ),
   }));
   return current.filter((place) => place.refs.some(({ checksum }) => checksum !== undefined)).sort(better);
 }
