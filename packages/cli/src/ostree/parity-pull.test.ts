@@ -1,9 +1,11 @@
 /** Pulls over HTTP, and why they are refused, beside libostree: what its own test suite looks at. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Checksum } from '@cambium/base';
 import { Repo } from '@cambium/ostree';
 import { getXattr } from '@cambium/system';
 import { defer, firstReason, needsPeer, type RunResult, run, type StaticFault, type StaticServer, scratch, startStaticServer } from '@cambium/testkit';
@@ -82,6 +84,65 @@ test('pulls that are refused say why as libostree does', { skip }, async (t) => 
   await theirs('init --repo=copy --mode=archive');
   const [mine, peers] = [await (await world(t)).ours(`pull-local --repo=${directory}/copy ${directory}/theirs`), await theirs('pull-local --repo=copy theirs')];
   assert.deepEqual([mine.status, mine.stderr], [peers.status, 'error: Invalid ref name origin:main\n'], peers.stderr);
+});
+
+test('a commit that is named by its checksum needs no summary', { skip }, async (t) => {
+  const { repo, server, same, theirs, ours } = await world(t);
+  const { stdout } = await theirs('rev-parse --repo=repo main');
+  writeFileSync(join(repo, 'summary'), 'broken\n');
+  for (const [side, name] of [
+    [theirs, 'theirs'],
+    [ours, 'ours'],
+  ] as const) {
+    assert.equal((await side(`pull --repo=${name} origin main`)).status, 1, name);
+    server.forget();
+    assert.equal((await side(`pull --repo=${name} origin main@${stdout.trim()}`)).status, 0, name);
+    assert.deepEqual(
+      server.requests().filter(({ path }) => path.startsWith('/summary')),
+      [],
+      name,
+    );
+  }
+  await same('rev-parse --repo=REPO origin:main');
+});
+
+test('damaged content is copied by pull-local as libostree does, but not in silence', { skip }, async (t) => {
+  const { directory, repo, theirs, ours } = await world(t);
+  const opened = await Repo.open(repo);
+  const { checksum } = opened.readDirTree(opened.readCommit(opened.refs.resolve('main')).root.tree).files[0] as { checksum: Checksum };
+  const path = opened.objectPath('file', checksum);
+  const bytes = readFileSync(path);
+  // Another content of the same length.
+  const contentAt = 8 + bytes.readUInt32BE(0);
+  writeFileSync(path, Buffer.concat([bytes.subarray(0, contentAt), deflateRawSync(inflateRawSync(bytes.subarray(contentAt)).map((byte) => byte ^ 1))]));
+  for (const [side, name] of [
+    [theirs, 'theirs'],
+    [ours, 'ours'],
+  ] as const) {
+    await theirs(`init --repo=${name}-copy --mode=bare-user`);
+    assert.equal((await side(`pull-local --repo=${name}-copy --untrusted repo main`)).status, 1);
+    const copied = await side(`pull-local --repo=${name}-copy repo main`);
+    assert.equal(copied.status, 0, copied.stderr);
+    if (side === ours) assert.match(copied.stderr, new RegExp(`warning: File object ${checksum} does not match its checksum`));
+    assert.match((await theirs(`fsck --repo=${name}-copy`)).stderr, new RegExp(`Corrupted file object; checksum expected='${checksum}'`));
+  }
+  const copy = (name: string): Buffer => readFileSync(join(directory, `${name}-copy/objects`, checksum.slice(0, 2), `${checksum.slice(2)}.file`));
+  assert.deepEqual(copy('ours'), copy('theirs'));
+});
+
+/** A repository of libostree's own suite, with a directory that names `../afile`. */
+const TRAVERSAL = '/usr/libexec/installed-tests/libostree/ostree-path-traverse.tar.gz';
+
+test('names that lead elsewhere are refused before anything has them', {
+  skip: skip || (existsSync(TRAVERSAL) ? false : 'libostree’s test suite is not installed'),
+}, async (t) => {
+  const { directory, same, theirs } = await world(t);
+  execFileSync('tar', ['xf', TRAVERSAL, '-C', directory]);
+  const server = await startStaticServer({ directory: join(directory, 'ostree-path-traverse/repo') });
+  defer(t, () => server.stop());
+  for (const name of ['theirs', 'ours']) await theirs(`remote add --repo=${name} --no-sign-verify elsewhere ${server.url}`);
+  const { stderr } = await same('pull --repo=REPO elsewhere pathtraverse-test');
+  assert.match(stderr, /[0-9a-f]{64}\.dirtree: Invalid \/ in filename \.\.\/afile/);
 });
 
 test('a commit whose size nobody tells is taken up to libostree’s limit', { skip }, async (t) => {
