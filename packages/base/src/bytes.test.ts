@@ -73,6 +73,9 @@ test('UTF-8 is read strictly', () => {
     ),
   );
   assert.equal(decodeUtf8(Uint8Array.of(0x61, 0xff)), undefined);
+  for (const bytes of [Uint8Array.of(0xff, 0x61, 0xc3, 0xa9, 0xff), Buffer.of(0xff, 0x61, 0xc3, 0xa9, 0xff)]) {
+    assert.deepEqual([decodeUtf8(bytes, 1, 2), decodeUtf8(bytes, 1, 4), decodeUtf8(bytes, 1, 1), decodeUtf8(bytes, 3)], ['a', 'aé', '', undefined]);
+  }
   assert.equal(decodeUtf8(Uint8Array.of(0xc0, 0x80)), undefined);
   assert.equal(decodeUtf8(Uint8Array.of(0xed, 0xa0, 0x80)), undefined);
 });

@@ -119,19 +119,14 @@ export function compareUtf8(a: string, b: string): number {
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Returns the text, or undefined when the bytes are not valid UTF-8. */
-export function decodeUtf8(bytes: Uint8Array): string | undefined {
+/** Returns the text of `bytes`, or of a range of them, or undefined when they are not valid UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, start = 0, end: number = bytes.byteLength): string | undefined {
   // Names are nearly always ASCII, and Latin-1 decoding is several times cheaper than a fatal TextDecoder call.
-  let ascii = true;
-  for (let i = 0; i < bytes.length; i++) {
-    if ((bytes[i] as number) > 0x7f) {
-      ascii = false;
-      break;
-    }
-  }
-  if (ascii) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  let at = start;
+  while (at < end && (bytes[at] as number) <= 0x7f) at++;
+  if (at === end) return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString('latin1', start, end);
   try {
-    return strictUtf8.decode(bytes);
+    return strictUtf8.decode(bytes.subarray(start, end));
   } catch {
     return undefined;
   }

@@ -282,7 +282,7 @@ function isNormalArray(ends: Uint32Array, total: number): boolean {
 
 function nameIn(buffer: Buffer, start: number, end: number, what: string): string {
   if (end < start + 2 || buffer[end - 1] !== 0) throw corrupt(what, 'bad entry');
-  const name = decodeUtf8(buffer.subarray(start, end - 1));
+  const name = decodeUtf8(buffer, start, end - 1);
   if (name === undefined) throw corrupt(what, 'a name that is not UTF-8');
   return name;
 }
