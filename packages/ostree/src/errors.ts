@@ -35,7 +35,6 @@ export type OstreeErrorCode =
   | 'OSTREE_REMOTE_FILE_MISSING'
   | 'OSTREE_REMOTE_UNKNOWN'
   | 'OSTREE_REMOTE_UNUSABLE'
-  | 'OSTREE_REPAIR_SOURCE'
   | 'OSTREE_REPO_NOT_FOUND'
   | 'OSTREE_REPO_READ_ONLY'
   | 'OSTREE_REPO_UNSUPPORTED'
@@ -92,7 +91,6 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   OSTREE_REMOTE_FILE_MISSING: { kind: 'not-found', meaning: 'A remote does not have a file that is needed.' },
   OSTREE_REMOTE_UNKNOWN: { kind: 'not-found', meaning: 'No remote of that name is in the config of the repository.' },
   OSTREE_REMOTE_UNUSABLE: { kind: 'environment', meaning: 'A remote cannot be pulled from: its config says so, or it is of a kind that cannot be fetched.' },
-  OSTREE_REPAIR_SOURCE: { kind: 'network', meaning: 'A place from which a repair should take objects answers with an error.' },
   OSTREE_REPO_NOT_FOUND: { kind: 'not-found', meaning: 'There is no OSTree repository at a path.' },
   OSTREE_REPO_READ_ONLY: { kind: 'denied', meaning: 'The repository cannot be written by this process.' },
   OSTREE_REPO_UNSUPPORTED: { kind: 'environment', meaning: 'The repository is of a version or mode that cannot be read or written here.' },
