@@ -7,13 +7,20 @@ import { callError, native, PATH_AT, putPath, SECOND_PATH_AT } from './native.ts
 const { EEXIST, EINVAL, ENOSYS } = constants.errno;
 const AT_FDCWD = -100;
 const RENAME_NOREPLACE = 1;
+const SYNC_FILE_RANGE_WRITE = 2;
 /** Numbers of `asm/unistd_64.h` and `asm-generic/unistd.h`. */
-const CALL_NUMBERS = process.arch === 'x64' ? { mknodat: 259, renameat2: 316 } : { mknodat: 33, renameat2: 276 };
+const CALL_NUMBERS = process.arch === 'x64' ? { mknodat: 259, renameat2: 316, syncFileRange: 277 } : { mknodat: 33, renameat2: 276, syncFileRange: 84 };
 
 /** Flushes the file system that holds an open file. @throws errno */
 export function syncFs(fd: number): void {
   const { libc } = native();
   if (libc.syncfs(fd) < 0) throw callError(libc.errno(), 'syncfs');
+}
+
+/** Lets the kernel begin to write out what an open file has in memory, and does not wait for it. A hint: where it is not taken nothing is lost. */
+export function startWriteOut(fd: number): void {
+  const { libc } = native();
+  libc.syscall(CALL_NUMBERS.syncFileRange, fd, 0, 0, SYNC_FILE_RANGE_WRITE, 0);
 }
 
 /**

@@ -1,5 +1,5 @@
 export * from './errors.ts';
-export { type FreeSpace, freeSpace, makeNode, renameNoReplace, syncFs } from './files.ts';
+export { type FreeSpace, freeSpace, makeNode, renameNoReplace, startWriteOut, syncFs } from './files.ts';
 export * from './locks.ts';
 export { type Capability, hasCapability, inUserNamespace } from './namespaces.ts';
 export { boundNativeMemory } from './native-memory.ts';

@@ -7,7 +7,7 @@ import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { S_IFMT, S_IFREG } from '@cambium/tree';
-import type { MetadataType } from '../format/types.ts';
+import type { MetadataType, ObjectType } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import { type ContentSource, type CopyOptions, checkUserOnly } from '../write/content-copy.ts';
 import type { Transaction } from '../write/transaction.ts';
@@ -59,12 +59,10 @@ export class LocalObjects {
    * @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
    */
   metadata(type: MetadataType, checksum: Checksum, read?: Uint8Array): void {
-    if (this.#repo.hasObject(type, checksum)) return;
+    if (this.#isPresent(type, checksum)) return;
     // Read in any case: what is linked has been verified too.
     const bytes = read ?? this.#source.readMetadata(type, checksum);
-    const path = this.#linkMetadata ? this.#source.findObject(type, checksum) : undefined;
-    if (path !== undefined && this.#transaction.linkObject(type, checksum, path)) this.linked++;
-    else this.#transaction.writeMetadata(type, bytes);
+    if (!this.#linkMetadata || !this.#tryLink(type, checksum)) this.#transaction.writeMetadata(type, bytes);
   }
 
   /**
@@ -74,14 +72,17 @@ export class LocalObjects {
   file(checksum: Checksum): Promise<void> | undefined {
     // What is rewritten for certain is looked at in the threads only.
     if (!this.#linkContent && !this.#linkPlainFiles) return this.#rewrite(checksum);
-    if (this.#repo.hasObject('file', checksum)) return undefined;
+    if (this.#isPresent('file', checksum)) return undefined;
     if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, this.#source.readFileHeader(checksum).header);
     if (this.#linkContent || this.#isPlain(checksum)) {
       if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
-      const path = this.#source.objectPath('file', checksum);
-      if (this.#tryLink(checksum, path)) return undefined;
+      if (this.#tryLink('file', checksum)) return undefined;
     }
     return this.#rewrite(checksum);
+  }
+
+  #isPresent(type: ObjectType, checksum: Checksum): boolean {
+    return this.#transaction.mayHave && this.#repo.hasObject(type, checksum);
   }
 
   /** Returns whether a bare-user object's file is, as it lies there, the bare-user-only object too. */
@@ -92,12 +93,12 @@ export class LocalObjects {
   }
 
   async #linkFile(checksum: Checksum): Promise<void> {
-    if (!this.#tryLink(checksum, this.#source.objectPath('file', checksum))) await this.#rewrite(checksum);
+    if (!this.#tryLink('file', checksum)) await this.#rewrite(checksum);
   }
 
-  #tryLink(checksum: Checksum, path: string): boolean {
+  #tryLink(type: ObjectType, checksum: Checksum): boolean {
     try {
-      if (!this.#transaction.linkObject('file', checksum, path)) return false;
+      if (!this.#transaction.linkObject(type, checksum, this.#source.objectPath(type, checksum))) return false;
     } catch (error) {
       // Not in the source itself but in its parent repository, whose mode may differ.
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;

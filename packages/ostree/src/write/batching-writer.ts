@@ -4,27 +4,32 @@ import { ostreeError } from '../errors.ts';
 import { encodeFileHeader } from '../format/object-format.ts';
 import type { FileHeader } from '../format/types.ts';
 import type { ContentSource, CopyOptions, CopyResult } from './content-copy.ts';
-import type { BatchResult, ContentTask, LongTask } from './content-tasks.ts';
+import { type BatchResult, type ContentTask, type LongTask, RECEIVED_TYPES, type ReceivedType } from './content-tasks.ts';
 import type { ContentWorkers } from './content-workers.ts';
 import type { ContentStream, ContentWriter } from './content-writer.ts';
 import type { ObjectCounts } from './directory-shard.ts';
 
 const BUFFER_BYTES: number = 1024 * 1024;
+/** Of the smallest contents a buffer would hold ten thousand, each with a promise that takes ten times as much. */
+const BATCH_RECORDS = 2048;
+/** Zeros up to this number go with the content around them. */
+const FEW_ZEROS = 64 * 1024;
 /** How long objects from a network gather before a thread that has nothing to do gets them. */
 const GATHER_MS = 10;
 /** The largest archived object that goes through a shared buffer. */
 export const MAX_FILEZ_RECORD: number = BUFFER_BYTES - 64;
 
-/** Objects to copy that travel to a thread at a time. */
-const SHARE_OBJECTS = 128;
+/** Objects to copy that travel to a thread at a time: few, because a directory of large files keeps one thread busy while the other has nothing left. */
+const SHARE_OBJECTS = 32;
 
 /** Stands for the caller's thread where lanes are numbered. */
 const INLINE = -1;
 
 /** Called for every object, in no particular order. */
-export type CountObject = (checksum: Checksum, objects: ObjectCounts, index: number) => void;
+export type CountObject = (checksum: Checksum, objects: ObjectCounts, index: number, isMetadata: boolean) => void;
 
 interface Waiter {
+  isMetadata: boolean;
   resolve(checksum: Checksum): void;
   reject(error: unknown): void;
 }
@@ -97,18 +102,25 @@ export class BatchingWriter implements ContentWriter {
       stream.write(content);
       return stream.end();
     }
-    return this.#append('batch', prefix, content);
+    return this.#append('batch', prefix, content, false);
   }
 
   addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum> {
     if (this.#failure !== undefined) return failed(this.#failure.error);
-    return this.#append(trusted ? 'trusted-filez' : 'filez', Buffer.from(checksum, 'hex'), bytes);
+    return this.#append(trusted ? 'trusted-filez' : 'filez', receivedPrefix('file', checksum), bytes, false);
+  }
+
+  addMetadata(type: 'dirtree' | 'dirmeta', checksum: Checksum, bytes: Uint8Array): Promise<Checksum> {
+    if (this.#failure !== undefined) return failed(this.#failure.error);
+    // Beside whatever is gathered, so that one message carries both.
+    const kind = this.#batch === undefined || this.#batch.kind === 'batch' ? 'filez' : this.#batch.kind;
+    return this.#append(kind, receivedPrefix(type, checksum), bytes, true);
   }
 
   addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum> {
     if (this.#failure !== undefined) return failed(this.#failure.error);
     const work = this.#workers.runLong({ op: 'filez-file', path, checksum, trusted }).then(({ written, storedBytes, contentBytes }) => {
-      this.#count(checksum, oneObject(written, contentBytes, storedBytes), 0);
+      this.#count(checksum, oneObject(written, contentBytes, storedBytes), 0, false);
       return checksum;
     });
     this.#track(work);
@@ -137,15 +149,15 @@ export class BatchingWriter implements ContentWriter {
 
   #countCopied(checksums: Buffer, result: CopyResult): void {
     for (const [i, present] of result.present.entries()) {
-      if (present === 0) this.#count(checksums.toString('hex', i * 32, i * 32 + 32) as Checksum, result, i);
+      if (present === 0) this.#count(checksums.toString('hex', i * 32, i * 32 + 32) as Checksum, result, i, false);
     }
     this.corruptCopies.push(...(result.corrupt ?? []));
   }
 
   /** Adds a record of two parts, which fit a buffer together. */
-  #append(kind: BatchKind, first: Uint8Array, second: Uint8Array): Promise<Checksum> {
+  #append(kind: BatchKind, first: Uint8Array, second: Uint8Array, isMetadata: boolean): Promise<Checksum> {
     const length = first.byteLength + second.byteLength;
-    if (this.#batch !== undefined && (this.#batch.kind !== kind || this.#batch.usedBytes + 4 + length > BUFFER_BYTES)) this.#send();
+    if (this.#batch !== undefined && (this.#batch.kind !== kind || !hasRoom(this.#batch, 4 + length))) this.#send();
     this.#batch ??= this.#newBatch(kind);
     const { bytes, usedBytes, waiters } = this.#batch;
     bytes.writeUInt32LE(length, usedBytes);
@@ -155,7 +167,7 @@ export class BatchingWriter implements ContentWriter {
     const { promise, resolve, reject } = Promise.withResolvers<Checksum>();
     // flush() reports failures too; a promise that nobody looks at must not end the process.
     promise.catch(() => undefined);
-    waiters.push({ resolve, reject });
+    waiters.push({ isMetadata, resolve, reject });
     this.#schedule();
     return promise;
   }
@@ -180,20 +192,51 @@ export class BatchingWriter implements ContentWriter {
     follow(run({ op: 'begin', stream, prefix: encodeFileHeader(header), sizeBytes }));
     let seen = 0;
     let ended = false;
+    /** What came last, until it fills a buffer: content may come a few bytes at a time. */
+    let filling: { buffer: Shared; bytes: Uint8Array; usedBytes: number } | undefined;
+    const send = (): void => {
+      if (filling === undefined) return;
+      const { buffer, usedBytes } = filling;
+      filling = undefined;
+      // Counted from here on: who waits for room must not wait for a stream that nobody writes to.
+      this.#used++;
+      follow(run({ op: 'data', stream, ...use(buffer, inline ? INLINE : lane), usedBytes }).finally(() => this.#release(buffer)));
+    };
+    /** Returns free memory at the end of what came last, of at most `wanted` bytes, as filled. */
+    const take = (wanted: number): Uint8Array => {
+      if (filling?.usedBytes === BUFFER_BYTES) send();
+      if (filling === undefined) {
+        const buffer = this.#freeBuffer();
+        filling = { buffer, bytes: new Uint8Array(buffer.memory), usedBytes: 0 };
+      }
+      const at = filling.usedBytes;
+      filling.usedBytes = Math.min(BUFFER_BYTES, at + wanted);
+      return filling.bytes.subarray(at, filling.usedBytes);
+    };
     const stop = (): void => {
       ended = true;
+      if (filling !== undefined) this.#free.push(filling.buffer);
+      filling = undefined;
       follow(run({ op: 'abort', stream }));
     };
     return {
       write: (chunk) => {
         if (ended) throw new TypeError('Content stream has ended');
-        for (let at = 0; at < chunk.byteLength; at += BUFFER_BYTES) {
-          const piece = chunk.subarray(at, at + BUFFER_BYTES);
-          const buffer = this.#takeBuffer();
-          new Uint8Array(buffer.memory).set(piece);
-          seen += piece.byteLength;
-          follow(run({ op: 'data', stream, ...use(buffer, inline ? INLINE : lane), usedBytes: piece.byteLength }).finally(() => this.#release(buffer)));
+        seen += chunk.byteLength;
+        for (let at = 0; at < chunk.byteLength; ) {
+          const room = take(chunk.byteLength - at);
+          room.set(chunk.subarray(at, at + room.byteLength));
+          at += room.byteLength;
         }
+      },
+      zeros: (length) => {
+        if (ended) throw new TypeError('Content stream has ended');
+        seen += length;
+        if (length > FEW_ZEROS) {
+          send();
+          this.#used++;
+          follow(run({ op: 'zeros', stream, length }).finally(() => this.#makeRoom()));
+        } else for (let left = length; left > 0; ) left -= take(left).fill(0).byteLength;
       },
       end: () => {
         if (ended) throw new TypeError('Content stream has ended');
@@ -204,11 +247,12 @@ export class BatchingWriter implements ContentWriter {
           );
         }
         ended = true;
+        send();
         const work = run({ op: 'end', stream }).then(
           (reply) => {
             if (failure !== undefined) throw failure.error;
             const { checksum, written, storedBytes } = reply as { checksum: Checksum; written: boolean; storedBytes: number };
-            this.#count(checksum, oneObject(written, sizeBytes, storedBytes), 0);
+            this.#count(checksum, oneObject(written, sizeBytes, storedBytes), 0, false);
             return checksum;
           },
           (error) => {
@@ -278,7 +322,7 @@ export class BatchingWriter implements ContentWriter {
     const hex = Buffer.from(checksums.buffer, checksums.byteOffset, checksums.byteLength).toString('hex');
     for (const [i, waiter] of waiters.entries()) {
       const checksum = hex.slice(i * 64, i * 64 + 64) as Checksum;
-      this.#count(checksum, objects, i);
+      this.#count(checksum, objects, i, waiter.isMetadata);
       waiter.resolve(checksum);
     }
   }
@@ -304,6 +348,10 @@ export class BatchingWriter implements ContentWriter {
   #takeBuffer(): Shared {
     // Above the limit when the caller does not wait for ready(): its memory, its choice.
     this.#used++;
+    return this.#freeBuffer();
+  }
+
+  #freeBuffer(): Shared {
     return this.#free.pop() ?? { id: this.#made++, memory: new SharedArrayBuffer(BUFFER_BYTES), seenBy: new Set() };
   }
 
@@ -320,6 +368,18 @@ export class BatchingWriter implements ContentWriter {
     this.#roomPromise = undefined;
     for (const resolve of waiting) resolve();
   }
+}
+
+function hasRoom(batch: Batch, bytes: number): boolean {
+  return batch.usedBytes + bytes <= BUFFER_BYTES && batch.waiters.length < BATCH_RECORDS;
+}
+
+/** Returns what goes before an object that came from a network. */
+function receivedPrefix(type: ReceivedType, checksum: Checksum): Buffer {
+  const prefix = Buffer.allocUnsafe(33);
+  prefix[0] = RECEIVED_TYPES.indexOf(type);
+  prefix.write(checksum, 1, 32, 'hex');
+  return prefix;
 }
 
 /** Returns how a task names a buffer to a lane. */

@@ -4,7 +4,7 @@ import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { loosePath } from '../format/object-path.ts';
 import type { FileHeader } from '../format/types.ts';
-import { type ContentStore, readStoredFile, readWholeFile, streamFile } from '../repo/object-reader.ts';
+import { type ContentStore, readPieces, readStoredFile, readWholeFile, streamFile } from '../repo/object-reader.ts';
 import type { ObjectCounts } from './directory-shard.ts';
 import type { ObjectWriter, WrittenObject } from './object-writer.ts';
 
@@ -25,9 +25,9 @@ export interface CopyResult extends ObjectCounts {
   corrupt?: readonly Checksum[];
 }
 
-/** Contents up to this size are read in one piece: two threads must not hold a hundred megabytes. */
-const WHOLE_BYTES: number = 2 * 1024 * 1024;
 const SCRATCH_BYTES: number = 1024 * 1024;
+/** Contents up to this size are read in one piece: compressed and not, they lie in the scratch memory side by side. */
+const WHOLE_BYTES: number = SCRATCH_BYTES / 2 - 16_384;
 /** One per thread, made when there is something to read. */
 let scratch: Buffer | undefined;
 
@@ -44,19 +44,25 @@ export async function copyContents(writer: ObjectWriter, source: ContentSource, 
   };
   for (let i = 0; i < count; i++) {
     const checksum = names.toString('hex', i * 32, i * 32 + 32) as Checksum;
-    if (writer.has('file', checksum)) {
+    if (writer.mayHave && writer.has('file', checksum)) {
       result.present[i] = 1;
       continue;
     }
     const loaded = load(source, checksum);
     if (options.bareUserOnlyFiles) checkUserOnly(checksum, loaded.header);
     const { content, header } = loaded;
-    const { written, storedBytes } = content === undefined ? await copyLarge(writer, loaded, checksum) : writer.writeHashed(header, content, checksum);
+    const { written, storedBytes } = content === undefined ? await copyLarge(writer, loaded, checksum) : writer.writeNew(header, content, checksum);
     result.written[i] = written ? 1 : 0;
     result.contentBytes[i] = content?.byteLength ?? loaded.sizeBytes;
     result.storedBytes[i] = storedBytes;
   }
   return result;
+}
+
+/** Returns this thread's memory for contents that come and go within a turn. */
+export function scratchMemory(): Buffer {
+  scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  return scratch;
 }
 
 interface Loaded {
@@ -70,12 +76,11 @@ interface Loaded {
 
 /** Reads an object from the first store that has it. */
 function load(source: ContentSource, checksum: Checksum): Loaded {
-  scratch ??= Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   let failure: unknown;
   for (const store of source) {
     const path = `${store.objects}/${loosePath('file', checksum, store.mode)}`;
     try {
-      const { header, content } = readWholeFile(store, path, checksum, WHOLE_BYTES, scratch);
+      const { header, content } = readWholeFile(store, path, checksum, WHOLE_BYTES, scratchMemory());
       return { store, path, header, sizeBytes: content.byteLength, content };
     } catch (error) {
       if (isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) {
@@ -93,7 +98,9 @@ async function copyLarge(writer: ObjectWriter, { store, path, header, sizeBytes 
   const stream = writer.begin(header, sizeBytes, { isNew: true, checksum });
   try {
     // The verdict comes with the end: the object has no name until then.
-    for await (const chunk of streamFile(store, path, checksum)) stream.write(chunk);
+    if (!readPieces(store, path, checksum, scratchMemory(), (piece) => stream.write(piece))) {
+      for await (const chunk of streamFile(store, path, checksum)) stream.write(chunk);
+    }
     return stream.end();
   } catch (error) {
     stream.abort();

@@ -6,14 +6,22 @@ import { headerLength, isSymlink, parseFileHeader } from '../format/object-forma
 import type { FileHeader } from '../format/types.ts';
 import { syncFileSystem } from '../repo/durable-file.ts';
 import { FreeBlocks, type FreeBlocksState } from '../repo/free-blocks.ts';
-import { type ContentStore, readStoredFile, readWholeFile, streamFile, unpackFilez } from '../repo/object-reader.ts';
+import { type ContentStore, readPieces, readStoredFile, readWholeFile, streamFile, unpackFilez } from '../repo/object-reader.ts';
 import type { CommitModifiers } from './commit-modifiers.ts';
-import type { ContentSource, CopyOptions, CopyResult } from './content-copy.ts';
+import { type ContentSource, type CopyOptions, type CopyResult, scratchMemory } from './content-copy.ts';
 import { copyShare } from './content-unverified.ts';
 import { type DirectoryPart, DirectoryScanner, type ObjectCounts, type ShardResult } from './directory-shard.ts';
 import { type ObjectStream, ObjectWriter, type WriteTarget, type WrittenObject } from './object-writer.ts';
 
+/** Objects that come from a network many at a time. */
+export const RECEIVED_TYPES = ['file', 'dirtree', 'dirmeta'] as const;
+export type ReceivedType = (typeof RECEIVED_TYPES)[number];
+
+const PIECES_BYTES: number = 256 * 1024;
+
 const FILEZ: ContentStore = { mode: 'archive', disableXattrs: false };
+
+const ZEROS: Uint8Array = new Uint8Array(128 * 1024);
 
 /** What a thread is told once. */
 export interface WriterSetup {
@@ -36,11 +44,15 @@ export interface BufferUse {
 export type ContentTask =
   /** Records of `u32le length`, then prefix (header as in the content stream) and content. */
   | ({ op: 'batch'; count: number } & BufferUse)
-  /** Records of `u32le length`, then 32 bytes of checksum and an object as archive repositories store it; `trusted` ones are not verified. */
+  /**
+   * Records of `u32le length`, a byte that is an index into {@link RECEIVED_TYPES}, 32 bytes of checksum and an object as archive repositories
+   * store it; `trusted` contents are not verified.
+   */
   | ({ op: 'filez'; count: number; trusted: boolean } & BufferUse)
   | FilezFileTask
   | { op: 'begin'; stream: number; prefix: Uint8Array; sizeBytes: number }
   | ({ op: 'data'; stream: number } & BufferUse)
+  | { op: 'zeros'; stream: number; length: number }
   | { op: 'end'; stream: number }
   | { op: 'abort'; stream: number }
   | CopyTask
@@ -81,6 +93,7 @@ export class TaskRunner {
   readonly #streams = new Map<number, ObjectStream>();
   readonly #scanners = new Map<number, DirectoryScanner>();
   readonly #buffers = new Map<number, SharedArrayBuffer>();
+  #pieces: Buffer | undefined;
 
   constructor(setup: WriterSetup, lane: number) {
     this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
@@ -98,6 +111,11 @@ export class TaskRunner {
       case 'data':
         this.#streams.get(task.stream)?.write(new Uint8Array(this.#memory(task), 0, task.usedBytes));
         return undefined;
+      case 'zeros': {
+        const stream = this.#streams.get(task.stream);
+        for (let left = task.length; left > 0; left -= ZEROS.byteLength) stream?.write(left < ZEROS.byteLength ? ZEROS.subarray(0, left) : ZEROS);
+        return undefined;
+      }
       case 'end': {
         const stream = this.#streams.get(task.stream);
         this.#streams.delete(task.stream);
@@ -140,10 +158,10 @@ export class TaskRunner {
 
   async #takeFile(path: string, checksum: Checksum, trusted: boolean, header: FileHeader, sizeBytes: number): Promise<WrittenObject> {
     if (this.#writer.target.mode === 'archive') {
-      if (!trusted)
-        for await (const _chunk of streamFile(FILEZ, path, checksum)) {
-          // Reading is verifying.
-        }
+      if (!trusted) {
+        // Reading is verifying.
+        await this.#readPieces(path, checksum, () => undefined);
+      }
       chmodSync(path, 0o644);
       const written = this.#writer.adopt(path, header, checksum, statSync(path).size);
       if (written !== undefined) return written;
@@ -153,12 +171,19 @@ export class TaskRunner {
     const stream = this.#writer.begin(header, sizeBytes, { isNew: true, checksum });
     try {
       // Throws at its end unless the checksum is right, and then nothing gets the object's name.
-      for await (const chunk of streamFile(FILEZ, path, checksum)) stream.write(chunk);
+      await this.#readPieces(path, checksum, (piece) => stream.write(piece));
       return stream.end();
     } catch (error) {
       stream.abort();
       throw error;
     }
+  }
+
+  /** Gives the content of an archived object in pieces, in memory that is used again; the verdict comes at the end. */
+  async #readPieces(path: string, checksum: Checksum, take: (piece: Uint8Array) => void): Promise<void> {
+    this.#pieces ??= Buffer.allocUnsafeSlow(PIECES_BYTES);
+    if (readPieces(FILEZ, path, checksum, this.#pieces, take)) return;
+    for await (const chunk of streamFile(FILEZ, path, checksum)) take(chunk);
   }
 
   /** Drops the streams that have not ended: each holds a file open. */
@@ -188,7 +213,7 @@ export class TaskRunner {
       objects.contentBytes[i] = length - contentAt;
       // Most objects of a new version are there already: nothing more is decoded for them.
       if (this.#writer.has('file', checksum)) continue;
-      const { written, storedBytes } = this.#writer.writeHashed(parseFileHeader(record).header, record.subarray(contentAt), checksum);
+      const { written, storedBytes } = this.#writer.writeNew(parseFileHeader(record).header, record.subarray(contentAt), checksum);
       objects.written[i] = written ? 1 : 0;
       objects.storedBytes[i] = storedBytes;
     }
@@ -202,15 +227,22 @@ export class TaskRunner {
     let at = 0;
     for (let i = 0; i < count; i++) {
       const end = at + 4 + bytes.readUInt32LE(at);
-      const checksum = bytes.toString('hex', at + 4, at + 36) as Checksum;
-      const filez = bytes.subarray(at + 36, end);
-      bytes.copy(checksums, i * 32, at + 4, at + 36);
+      const type = RECEIVED_TYPES[bytes[at + 4] as number] ?? 'file';
+      const checksum = bytes.toString('hex', at + 5, at + 37) as Checksum;
+      const filez = bytes.subarray(at + 37, end);
+      bytes.copy(checksums, i * 32, at + 5, at + 37);
       at = end;
+      if (type !== 'file') {
+        const { written, storedBytes } = this.#writer.writeMetadata(type, filez);
+        objects.written[i] = written ? 1 : 0;
+        objects.storedBytes[i] = storedBytes;
+        continue;
+      }
       if (this.#writer.has('file', checksum)) continue;
-      const { header, content } = asIs && trusted ? { header: undefined, content: filez } : unpackFilez(filez, checksum);
+      const { header, content } = asIs && trusted ? { header: undefined, content: filez } : unpackFilez(filez, checksum, scratchMemory());
       objects.contentBytes[i] = content.byteLength;
       const { written, storedBytes } =
-        asIs || header === undefined ? this.#writer.writeFilez(filez, checksum) : this.#writer.writeHashed(header, content, checksum);
+        asIs || header === undefined ? this.#writer.writeNewFilez(filez, checksum) : this.#writer.writeNew(header, content, checksum);
       objects.written[i] = written ? 1 : 0;
       objects.storedBytes[i] = storedBytes;
     }

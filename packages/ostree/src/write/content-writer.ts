@@ -19,6 +19,8 @@ export interface ContentWriter {
    * A `trusted` one is stored unverified in archive repositories.
    */
   addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum>;
+  /** Writes a directory's object that the caller has verified, of at most `MAX_FILEZ_RECORD` bytes. The bytes are copied before the call returns. */
+  addMetadata(type: 'dirtree' | 'dirmeta', checksum: Checksum, bytes: Uint8Array): Promise<Checksum>;
   /** As {@link addFilez} for one in a file of the same file system, which is taken. */
   addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum>;
   /**
@@ -39,6 +41,8 @@ export interface ContentWriter {
 export interface ContentStream {
   /** Adds a piece; the bytes are copied before the call returns. */
   write(chunk: Uint8Array): void;
+  /** Adds zeros: those of a hole cost no memory on their way. */
+  zeros(length: number): void;
   /** Ends the content. @throws OSTREE_CONTENT_SIZE when it is not as long as announced */
   end(): Promise<Checksum>;
   /** Drops what was written. */

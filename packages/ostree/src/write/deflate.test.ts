@@ -13,7 +13,7 @@ test('a stream in pieces has the bytes of a whole one, and inflates to the conte
     assert.ok(inflateRawSync(whole).equals(content), `${size} bytes`);
     for (const step of [65_536, 500_000, 5_000_000]) {
       const parts: Uint8Array[] = [];
-      const deflate = new SegmentedDeflate(3, (part) => parts.push(part));
+      const deflate = new SegmentedDeflate(3, (part) => parts.push(Uint8Array.from(part)));
       for (let at = 0; at < size; at += step) deflate.write(content.subarray(at, at + step));
       deflate.end();
       assert.ok(Buffer.concat(parts).equals(whole), `${size} bytes in steps of ${step}`);

@@ -26,7 +26,7 @@ import {
   writevSync,
 } from 'node:fs';
 import { type Checksum, errnoOf, systemError } from '@cambium/base';
-import { setXattr } from '@cambium/system';
+import { setXattr, startWriteOut } from '@cambium/system';
 import { S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { encodeFileHeader, encodeFilezHeader, encodeUserMeta, isSymlink } from '../format/object-format.ts';
@@ -34,7 +34,7 @@ import { loosePath } from '../format/object-path.ts';
 import type { FileHeader, MetadataType, RepoMode } from '../format/types.ts';
 import type { FreeBlocks } from '../repo/free-blocks.ts';
 import { readStoredFile } from '../repo/object-reader.ts';
-import { deflateContent, SEGMENT_BYTES, SegmentedDeflate } from './deflate.ts';
+import { deflateContent, releaseDeflated, SEGMENT_BYTES, SegmentedDeflate } from './deflate.ts';
 import { linkPayload, sharePayload } from './payload-links.ts';
 
 /** Where and how to write; plain data, so that it travels to workers. */
@@ -45,6 +45,8 @@ export interface WriteTarget {
   staging: string;
   /** Finished objects: the staging directory, or `objects/` itself when nothing is synced as a whole. */
   destination: string;
+  /** Whether the destination was empty when the transaction began. */
+  isFresh?: boolean | undefined;
   /** Further `objects/` directories where an object may be already, with the mode of their repository. */
   present: ReadonlyArray<{ objects: string; mode: RepoMode }>;
   zlibLevel: number;
@@ -52,6 +54,8 @@ export interface WriteTarget {
   likeZlib?: boolean | undefined;
   /** Flush each object by itself. */
   syncEach: boolean;
+  /** All is flushed at the end: large objects begin to go out when they are written, so that less is left for then. */
+  syncAtEnd?: boolean | undefined;
   /** Contents from this size on get payload links; undefined where blocks cannot be shared. */
   payloadLinksFrom?: number | undefined;
   /** The process's umask: workers cannot ask for it cheaply. */
@@ -72,6 +76,9 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 const KEEP_BYTES: number = 4 * SEGMENT_BYTES;
 /** About 6 MB of memory for each thread. */
 const MAX_KNOWN = 65_536;
+/** Smaller files go out together, in one sweep. */
+const WRITE_OUT_BYTES: number = 16 * 1024;
+const WRITABLE = 0o200;
 
 export class ObjectWriter {
   readonly #target: WriteTarget;
@@ -97,18 +104,21 @@ export class ObjectWriter {
     return this.#target;
   }
 
+  /** Whether there may be objects that this transaction has not written. */
+  get mayHave(): boolean {
+    return this.#target.isFresh !== true || this.#target.present.length > 0;
+  }
+
   /** Returns whether an object is staged, in the repository, or in a parent repository. */
   has(type: MetadataType | 'file', checksum: Checksum): boolean {
     if (this.#known.has(checksum)) return true;
     const { destination, present, mode } = this.#target;
     const found = exists(destination, type, checksum, mode) || present.some(({ objects, mode: theirs }) => exists(objects, type, checksum, theirs));
-    if (found && type === 'file') this.#remember(checksum);
+    if (found && type === 'file') {
+      if (this.#known.size === MAX_KNOWN) this.#known.clear();
+      this.#known.add(checksum);
+    }
     return found;
-  }
-
-  #remember(checksum: Checksum): void {
-    if (this.#known.size === MAX_KNOWN) this.#known.clear();
-    this.#known.add(checksum);
   }
 
   /** Returns the header of a content object that the repository or a parent has. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
@@ -125,7 +135,7 @@ export class ObjectWriter {
   writeMetadata(type: MetadataType, bytes: Uint8Array): WrittenObject {
     const checksum = hashOnce('sha256', bytes, 'hex') as Checksum;
     if (this.has(type, checksum)) return { checksum, written: false, storedBytes: 0 };
-    this.#regular(type, checksum, (fd) => {
+    this.#regular(type, checksum, 0o644, (fd) => {
       writeAll(fd, [bytes]);
       this.#plainMode(fd);
     });
@@ -140,23 +150,29 @@ export class ObjectWriter {
 
   /** As {@link writeFile} for content whose checksum the caller has computed. */
   writeHashed(header: FileHeader, content: Uint8Array, checksum: Checksum): WrittenObject {
+    if (!this.has('file', checksum)) return this.writeNew(header, content, checksum);
     this.check(header);
-    if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
-    this.#space?.take(content.byteLength);
-    const storedBytes = this.#store(header, content, checksum);
-    this.#remember(checksum);
-    return { checksum, written: true, storedBytes };
+    return { checksum, written: false, storedBytes: 0 };
   }
 
-  /** Writes an object of an archive repository as it was stored in another one; the caller has verified it. @throws OSTREE_SPACE_RESERVED */
-  writeFilez(bytes: Uint8Array, checksum: Checksum): WrittenObject {
-    if (this.has('file', checksum)) return { checksum, written: false, storedBytes: 0 };
+  /** As {@link writeHashed} for an object that is not there; to write it twice costs time only. */
+  writeNew(header: FileHeader, content: Uint8Array, checksum: Checksum): WrittenObject {
+    this.check(header);
+    this.#space?.take(content.byteLength);
+    return { checksum, written: true, storedBytes: this.#store(header, content, checksum) };
+  }
+
+  /**
+   * Writes an object of an archive repository as it was stored in another one; the caller has verified it, and that it is not there.
+   * @throws OSTREE_SPACE_RESERVED
+   */
+  writeNewFilez(bytes: Uint8Array, checksum: Checksum): WrittenObject {
     this.#space?.take(bytes.byteLength);
-    this.#regular('file', checksum, (fd) => {
+    this.#regular('file', checksum, 0o644, (fd) => {
       writeAll(fd, [bytes]);
       this.#plainMode(fd);
+      this.#writeOut(fd, bytes.byteLength);
     });
-    this.#remember(checksum);
     return { checksum, written: true, storedBytes: bytes.byteLength };
   }
 
@@ -177,7 +193,8 @@ export class ObjectWriter {
     const { mode, zlibLevel, likeZlib } = this.#target;
     this.#space?.take(sizeBytes);
     const temporary = this.#temporary();
-    const fd = guarded(() => openSync(temporary, CREATE, this.#createMode('file')));
+    const createMode = this.#createMode(header);
+    const fd = guarded(() => openSync(temporary, CREATE, createMode));
     let storedBytes = 0;
     const put = (bytes: Uint8Array): void => {
       writeAll(fd, [bytes]);
@@ -208,8 +225,9 @@ export class ObjectWriter {
           deflate?.end();
           const payload = payloadHash?.digest('hex') as Checksum | undefined;
           this.#sharePayload(fd, payload);
-          this.#finishContent(fd, header);
+          this.#finishContent(fd, header, createMode);
           if (this.#target.syncEach) fsyncSync(fd);
+          this.#writeOut(fd, storedBytes);
           this.#place(temporary, 'file', checksum);
           this.#linkPayload(payload, checksum);
           return { checksum, written: true, storedBytes };
@@ -262,14 +280,18 @@ export class ObjectWriter {
       mode !== 'archive'
         ? [isSymlink(header) ? Buffer.from(`${header.target}\0`) : content]
         : [encodeFilezHeader(header, content.byteLength), ...(isSymlink(header) ? [] : deflateContent(content, zlibLevel, likeZlib))];
+    const storedBytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    const createMode = this.#createMode(header);
     const payload = this.#wantsPayloadLink(header, content.byteLength) ? (hashOnce('sha256', content, 'hex') as Checksum) : undefined;
-    this.#regular('file', checksum, (fd) => {
+    this.#regular('file', checksum, createMode, (fd) => {
       writeAll(fd, parts);
       this.#sharePayload(fd, payload);
-      this.#finishContent(fd, header);
+      this.#finishContent(fd, header, createMode);
+      this.#writeOut(fd, storedBytes);
     });
     this.#linkPayload(payload, checksum);
-    return parts.reduce((sum, part) => sum + part.byteLength, 0);
+    if (mode === 'archive') for (const part of parts.slice(1)) releaseDeflated(part);
+    return storedBytes;
   }
 
   #wantsPayloadLink(header: FileHeader, sizeBytes: number): boolean {
@@ -287,22 +309,23 @@ export class ObjectWriter {
   }
 
   /** Gives a content object's file the metadata its mode stores outside the bytes. */
-  #finishContent(fd: number, header: FileHeader): void {
+  #finishContent(fd: number, header: FileHeader, createMode: number): void {
+    const mode = this.#storedMode(header);
     switch (this.#target.mode) {
       case 'archive':
         this.#plainMode(fd);
         return;
       case 'bare-user':
         setXattr(fd, 'user.ostreemeta', encodeUserMeta(header));
-        fchmodSync(fd, isSymlink(header) ? 0o644 : (header.mode & 0o775) | 0o400);
+        if (mode !== createMode) fchmodSync(fd, mode);
         break;
       case 'bare-user-only':
-        fchmodSync(fd, header.mode & 0o7777);
+        if (mode !== createMode) fchmodSync(fd, mode);
         break;
       default:
         fchownSync(fd, header.uid, header.gid);
         // After chown, which clears setuid.
-        fchmodSync(fd, header.mode & 0o7777);
+        fchmodSync(fd, mode);
         if (!this.#target.disableXattrs) for (const [name, value] of header.xattrs) setXattr(fd, name, value);
     }
     // Hard-linked checkouts show it: programs that compare times to find stale caches must see one time for all.
@@ -326,10 +349,10 @@ export class ObjectWriter {
     });
   }
 
-  #regular(type: MetadataType | 'file', checksum: Checksum, fill: (fd: number) => void): void {
+  #regular(type: MetadataType | 'file', checksum: Checksum, createMode: number, fill: (fd: number) => void): void {
     const temporary = this.#temporary();
     guarded(() => {
-      const fd = openSync(temporary, CREATE, this.#createMode(type));
+      const fd = openSync(temporary, CREATE, createMode);
       try {
         try {
           fill(fd);
@@ -345,13 +368,35 @@ export class ObjectWriter {
     });
   }
 
-  /** What takes its own mode later is nobody else's until then. */
-  #createMode(type: MetadataType | 'file'): number {
-    return type === 'file' && this.#target.mode !== 'archive' ? 0o600 : 0o644;
+  /** Returns the mode of a content object's file. */
+  #storedMode(header: FileHeader): number {
+    switch (this.#target.mode) {
+      case 'archive':
+        return 0o644;
+      case 'bare-user':
+        return isSymlink(header) ? 0o644 : (header.mode & 0o775) | 0o400;
+      default:
+        return header.mode & 0o7777;
+    }
+  }
+
+  /**
+   * Returns the mode to make a content object's file with: its own, which spares a call, where that cannot hurt. A file that gets an owner
+   * is nobody else's until then, one that the umask or a missing write permission is in the way of takes its mode later.
+   */
+  #createMode(header: FileHeader): number {
+    const mode = this.#storedMode(header);
+    if (this.#target.mode === 'archive') return mode;
+    const isPlain = this.#target.mode !== 'bare' && mode <= 0o777 && (mode & WRITABLE) !== 0 && (this.#target.umask & mode) === 0;
+    return isPlain ? mode : 0o600;
+  }
+
+  #writeOut(fd: number, sizeBytes: number): void {
+    if (this.#target.syncAtEnd === true && sizeBytes >= WRITE_OUT_BYTES) startWriteOut(fd);
   }
 
   #temporary(): string {
-    if (this.#count === 0) mkdirSync(this.#temporaries, { recursive: true });
+    if (this.#count === 0) guarded(() => mkdirSync(this.#temporaries, { recursive: true }));
     return `${this.#temporaries}/${this.#count++}`;
   }
 
@@ -382,7 +427,7 @@ class KeptStream implements ObjectStream {
   readonly #sizeBytes: number;
   readonly #hash: Hash;
   readonly #store: (content: Uint8Array, checksum: Checksum) => WrittenObject;
-  #content: Buffer;
+  #content: Buffer<ArrayBuffer>;
   #seen = 0;
 
   constructor(sizeBytes: number, hash: Hash, store: (content: Uint8Array, checksum: Checksum) => WrittenObject) {
@@ -400,11 +445,17 @@ class KeptStream implements ObjectStream {
 
   end(): WrittenObject {
     if (this.#seen !== this.#sizeBytes) throw wrongSize(this.#sizeBytes, this.#seen);
-    return this.#store(this.#content, this.#hash.update(this.#content).digest('hex') as Checksum);
+    try {
+      return this.#store(this.#content, this.#hash.update(this.#content).digest('hex') as Checksum);
+    } finally {
+      this.abort();
+    }
   }
 
+  /** Gives the memory back at once: left to the garbage collector, that of dozens gathers. */
   abort(): void {
-    this.#content = Buffer.alloc(0);
+    this.#content.buffer.transfer(0);
+    this.#content = Buffer.allocUnsafeSlow(0);
   }
 }
 

@@ -16,16 +16,17 @@ const TARGET = /^\.\.\/([0-9a-f]{2}\/[0-9a-f]{62}\.file)$/;
 
 /** Returns whether files in a directory can share blocks. */
 export function canShareBlocks(directory: string): boolean {
-  const [from, to] = ['from', 'to'].map((name) => join(directory, `reflink-${process.pid}-${name}`)) as [string, string];
+  const original = join(directory, `reflink-${process.pid}`);
+  const copy = `${original}-copy`;
   try {
-    writeFileSync(from, 'a');
-    copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    writeFileSync(original, 'a');
+    copyFileSync(original, copy, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
     return true;
   } catch (error) {
     if (['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'ENOTTY', 'EINVAL', 'EXDEV'].includes(errnoOf(error) ?? '')) return false;
     throw error;
   } finally {
-    for (const path of [from, to]) rmSync(path, { force: true });
+    for (const path of [original, copy]) rmSync(path, { force: true });
   }
 }
 

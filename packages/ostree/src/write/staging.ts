@@ -16,6 +16,8 @@ const LOCK_SUFFIX = '-lock';
 
 export interface Staging {
   readonly path: string;
+  /** Whether nothing was taken over. */
+  readonly isFresh: boolean;
   /** Removes the directory and its lock. */
   remove(): void;
   /** Lets go of the directory and keeps it for a later transaction. */
@@ -37,7 +39,7 @@ export function openStaging(tmp: string, bootId: string): Staging {
     if (staging === undefined) continue;
     if (statSync(staging.path, { throwIfNoEntry: false })?.isDirectory() === true) {
       removeUnfinished(staging.path);
-      return staging;
+      return { ...staging, isFresh: false };
     }
     staging.release();
   }
@@ -98,6 +100,7 @@ function tryHold(path: string, create = true): Staging | undefined {
   };
   return {
     path,
+    isFresh: true,
     release,
     remove: () => {
       rmSync(path, { recursive: true, force: true });

@@ -100,7 +100,7 @@ export class Transaction {
     this.#lock = lock;
     this.#staging = staging;
     const sync = { fsync: this.#fsync, perObject: options.perObjectFsync ?? repo.settings.perObjectFsync };
-    const setup = writerSetup(repo, staging.path, sync, options.recordsSizes === true);
+    const setup = writerSetup(repo, staging, sync, options.recordsSizes === true);
     this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
@@ -170,6 +170,11 @@ export class Transaction {
     return this.#put('commit', encodeCommit(commit));
   }
 
+  /** Whether there may be objects that this transaction has not written: in a new repository nothing need be looked up. */
+  get mayHave(): boolean {
+    return this.#writer.mayHave;
+  }
+
   /**
    * Hard-links an object file of another repository into place instead of copying it; both must store it in the same way, and the caller
    * answers for its content. Returns false where the file system does not link.
@@ -197,7 +202,7 @@ export class Transaction {
   content(): ContentWriter {
     this.#content ??= new BatchingWriter(
       this.workers,
-      (checksum, objects, index) => this.countContent(checksum, objects, index),
+      (checksum, objects, index, isMetadata) => (isMetadata ? this.#countMetadata(objects, index) : this.countContent(checksum, objects, index)),
       (header) => this.#writer.check(header),
     );
     return this.#content;
@@ -221,6 +226,13 @@ export class Transaction {
     this.#written.add(checksum);
     this.stats.contentWritten++;
     this.stats.contentBytesWritten += objects.contentBytes[index] as number;
+    this.stats.storedBytesWritten += objects.storedBytes[index] as number;
+  }
+
+  #countMetadata(objects: ObjectCounts, index: number): void {
+    this.stats.metadataTotal++;
+    if (objects.written[index] !== 1) return;
+    this.stats.metadataWritten++;
     this.stats.storedBytesWritten += objects.storedBytes[index] as number;
   }
 
@@ -362,7 +374,7 @@ function linkInto(path: string, target: string): boolean | undefined {
   }
 }
 
-function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObject: boolean }, recordsSizes: boolean): WriterSetup {
+function writerSetup(repo: Repo, staging: Staging, sync: { fsync: boolean; perObject: boolean }, recordsSizes: boolean): WriterSetup {
   const { settings } = repo;
   const objects = join(repo.path, 'objects');
   const direct = !sync.fsync || sync.perObject;
@@ -375,13 +387,15 @@ function writerSetup(repo: Repo, staging: string, sync: { fsync: boolean; perObj
     target: {
       mode: repo.mode,
       disableXattrs: settings.disableXattrs,
-      staging,
-      destination: direct ? objects : staging,
+      staging: staging.path,
+      destination: direct ? objects : staging.path,
+      isFresh: staging.isFresh && !direct,
       present,
       zlibLevel: settings.zlibLevel ?? (recordsSizes ? LIBOSTREE_ZLIB_LEVEL : DEFAULT_ZLIB_LEVEL),
       likeZlib: recordsSizes,
       syncEach: sync.fsync && sync.perObject,
       payloadLinksFrom: payloadLinksFrom(repo),
+      syncAtEnd: !direct,
       umask: process.umask(),
     },
   };
