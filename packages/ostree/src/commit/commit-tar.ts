@@ -28,6 +28,10 @@ export interface CommitTarOptions {
 
 /** Contents up to this size are gathered and hashed in one call; larger ones flow. */
 const GATHER_BYTES = 256 * 1024;
+/** Parsed at a time: all that a slice brings is queued, so that the writer is asked for room between slices. */
+const SLICE_BYTES = 64 * 1024;
+/** Holds a name for a file whose checksum is not known yet. */
+const PENDING = '0'.repeat(64) as Checksum;
 const NOTHING = new Uint8Array(0);
 const AUTOCREATED_MODE: number = S_IFDIR | 0o755;
 
@@ -47,8 +51,11 @@ export async function commitTar(transaction: Transaction, tree: MutableTree, sou
   try {
     for await (const chunk of source) {
       transaction.signal?.throwIfAborted();
-      parser.write(chunk);
-      await content.ready();
+      for (let at = 0; at < chunk.byteLength; at += SLICE_BYTES) {
+        parser.write(chunk.subarray(at, at + SLICE_BYTES));
+        const room = content.ready();
+        if (room !== undefined) await room;
+      }
     }
     parser.end();
   } catch (error) {
@@ -56,7 +63,7 @@ export async function commitTar(transaction: Transaction, tree: MutableTree, sou
     throw error;
   }
   await content.flush();
-  await importer.finish();
+  importer.finish();
   if (options.matched === undefined) checkAllMatched(modifiers, matched);
 }
 
@@ -97,18 +104,28 @@ class ArchiveParser {
   }
 }
 
+interface CurrentFile {
+  header: FileHeader;
+  buffer: Uint8Array;
+  filled: number;
+  stream: ContentStream | undefined;
+  /** Puts it where it belongs, once it is stored. */
+  place(checksum: Checksum): void;
+}
+
 class TarImporter {
   readonly #transaction: Transaction;
   readonly #tree: MutableTree;
   readonly #modifiers: CommitModifiers;
   readonly #matched: MatchedPaths;
   readonly #options: CommitTarOptions;
-  /** By path: of two entries with one name the later wins, whichever is stored first. */
-  readonly #files = new Map<string, Promise<Checksum>>();
+  /** Which entry has a path whose checksum is not known yet: of two with one name the later wins, whichever is stored first. */
+  readonly #pending = new Map<string, number>();
+  #entries = 0;
   readonly #hardLinks = new Map<string, string>();
   readonly #noParents: string[] = [];
   #gathered: Uint8Array | undefined;
-  #current: { header: FileHeader; path: string; buffer: Uint8Array; filled: number; stream: ContentStream | undefined } | undefined;
+  #current: CurrentFile | undefined;
 
   constructor(transaction: Transaction, tree: MutableTree, modifiers: CommitModifiers, matched: MatchedPaths, options: CommitTarOptions) {
     this.#transaction = transaction;
@@ -136,9 +153,7 @@ class TarImporter {
         // The lists of paths know it as a file; its metadata are the target's.
         if (modifyEntry(`/${path}`, { ...meta, mode: S_IFREG | mode, target: '' }, this.#modifiers, this.#matched) === undefined) return;
         if (this.#isLeftOut(path)) return;
-        this.#parentFor(path, entry);
-        this.#hardLinks.set(path, this.#pathOf(entry.linkPath));
-        this.#files.delete(path);
+        this.#hardLink(path, this.#pathOf(entry.linkPath), entry);
         return;
       default:
         throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Unsupported file type for path "${path}": ${entry.type}`, { data: { path, type: entry.type } });
@@ -155,12 +170,23 @@ class TarImporter {
     }
   }
 
+  hole(length: number): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    if (current.stream !== undefined) current.stream.zeros(length);
+    else {
+      current.buffer.fill(0, current.filled, current.filled + length);
+      current.filled += length;
+    }
+  }
+
   entryEnd(): void {
     const current = this.#current;
     this.#current = undefined;
     if (current === undefined) return;
-    const { path, header, stream, buffer, filled } = current;
-    this.#put(path, stream === undefined ? this.#transaction.content().add(header, buffer.subarray(0, filled)) : stream.end());
+    const { header, stream, buffer, filled, place } = current;
+    const stored = stream === undefined ? this.#transaction.content().add(header, buffer.subarray(0, filled)) : stream.end();
+    stored.then(place, () => undefined); // flush() reports what fails
   }
 
   abort(): void {
@@ -168,13 +194,13 @@ class TarImporter {
     this.#current = undefined;
   }
 
-  /** Puts the files in place, once all are stored. */
-  async finish(): Promise<void> {
-    for (const [path, promise] of this.#files) this.#place(path, await promise);
+  /** Ends what had to wait until all files are stored. */
+  finish(): void {
+    if (this.#pending.size > 0) throw new Error('Files without a checksum');
     for (const [path, target] of this.#hardLinks) {
       const found = this.#tree.lookup(this.#resolveLink(target));
       if (typeof found !== 'string') throw ostreeError('OSTREE_PATH_NOT_FOUND', `No such file or directory: ${target}`, { data: { path, target } });
-      this.#place(path, found);
+      (this.#existingParent(path) as MutableTree).setFile(lastName(path), found);
     }
     if (this.#options.autocreateParents !== true || this.#tree.meta !== undefined) return;
     const root = { uid: 0, gid: 0, mode: AUTOCREATED_MODE, xattrs: [] };
@@ -207,22 +233,30 @@ class TarImporter {
     if (path === '') throw ostreeError('OSTREE_FILE_UNSUPPORTED', 'The root of a tree cannot be a file');
     const header = modifyEntry(`/${path}`, plain, this.#modifiers, this.#matched);
     if (header === undefined || this.#isLeftOut(path)) return;
-    // Missing parents show now, and not when a gigabyte of content has been stored.
-    this.#parentFor(path, plain);
+    // What is in the way shows now, and not when a gigabyte of content has been stored.
+    const parent = this.#parentFor(path, plain);
+    const name = lastName(path);
+    parent.setFile(name, PENDING);
+    this.#hardLinks.delete(path);
+    const entry = this.#entries++;
+    this.#pending.set(path, entry);
+    const place = (checksum: Checksum): void => {
+      if (this.#pending.get(path) !== entry) return;
+      this.#pending.delete(path);
+      parent.setFile(name, checksum);
+    };
     const stream = sizeBytes > GATHER_BYTES ? this.#transaction.content().begin(header, sizeBytes) : undefined;
     // One after the other is gathered in the same memory: the writer copies it.
     if (sizeBytes > 0) this.#gathered ??= new Uint8Array(GATHER_BYTES);
-    this.#current = { path, header, stream, buffer: this.#gathered ?? NOTHING, filled: 0 };
+    this.#current = { header, stream, buffer: this.#gathered ?? NOTHING, filled: 0, place };
   }
 
-  #put(path: string, checksum: Promise<Checksum>): void {
-    checksum.catch(() => undefined); // flush() reports it
-    this.#hardLinks.delete(path);
-    this.#files.set(path, checksum);
-  }
-
-  #place(path: string, checksum: Checksum): void {
-    (this.#existingParent(path) as MutableTree).setFile(lastName(path), checksum);
+  #hardLink(path: string, target: string, owner: { uid: number; gid: number }): void {
+    const parent = this.#parentFor(path, owner);
+    // A file of that name is gone, so that a link to itself finds nothing.
+    if (parent.file(lastName(path)) !== undefined) parent.remove(lastName(path));
+    this.#pending.delete(path);
+    this.#hardLinks.set(path, target);
   }
 
   /** Skipped directories take what is below them with them. */
