@@ -2,6 +2,7 @@
 import { globSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Codec, codec, Variant } from '@cambium/gvariant';
+import { displayUrl } from '@cambium/http';
 import { type FuzzTarget, insideMutation, type Mutation, mutateBytes, type Random, textMutation } from '@cambium/testkit';
 import { parseCheckoutRecords, parseSkipList } from './checkout/checkout.ts';
 import { applyDelta } from './delta/apply.ts';
@@ -27,6 +28,7 @@ import {
 import { encodeSummary, parseSummary, SUMMARY_KEYS, summaryDeltas, summaryHasDeltaIndexes, summaryMode, summaryTime } from './format/summary.ts';
 import { cookieHeader, readCookies } from './pull/cookies.ts';
 import { parseMetalink } from './pull/metalink.ts';
+import { parseMirrorList } from './pull/remote-urls.ts';
 import { checkCollectionRef } from './repo/collection-refs.ts';
 import { isRefName, parseRefspec } from './repo/refs.ts';
 import { readRemote } from './repo/remote-config.ts';
@@ -320,6 +322,16 @@ export function fuzzTargets(corpus: string): FuzzTarget[] {
         if (header !== undefined && /[\r\n\0]/.test(header)) throw new Error('a header of two lines');
         return header;
       },
+    },
+    {
+      name: 'mirror-list',
+      seeds: ['# mirrors\nhttp://127.0.0.1/repo\nhttps://user:p%40ss@example.org:8080/a/b/?q#f\nftp://no.example/\n'].map((list) => Buffer.from(list)),
+      mutate: textMutation(['http://', 'https://', 'user:pass@', '%zz@', '%', '[::1]', ':99999', '\\', '?', '#', '..']),
+      parse: (input) =>
+        parseMirrorList(text(input)).map((mirror) => {
+          if (!mirror.pathname.endsWith('/')) throw new Error(`"${mirror}" is no directory`);
+          return [new URL('objects/x', mirror).protocol, displayUrl(mirror).length];
+        }),
     },
     {
       name: 'metalink',

@@ -8,6 +8,7 @@ import type { RemoteConfig } from '../repo/remote-config.ts';
 import { cookieHeader, readCookies } from './cookies.ts';
 import { MAX_METALINK_BYTES, metalinkMismatch, parseMetalink } from './metalink.ts';
 import type { IncomingFile, Place, RemoteSource, SmallFile, Validator } from './remote-source.ts';
+import { baseUrl, parseMirrorList, webUrl } from './remote-urls.ts';
 
 export interface HttpSourceOptions {
   /** Instead of the remote's. */
@@ -29,8 +30,6 @@ export interface HttpSourceOptions {
 const LOW_SPEED = { bytesPerSecond: 1000, seconds: 30 };
 const NETWORK_RETRIES = 5;
 const MAX_MIRRORLIST_BYTES: number = 1024 * 1024;
-/** libostree's own bound is the list's size; more mirrors than this are no help. */
-const MAX_MIRRORS = 100;
 const MIRRORLIST = 'mirrorlist=';
 
 /** @throws OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR OSTREE_METALINK_INVALID HTTP_* */
@@ -208,23 +207,16 @@ class HttpSource implements RemoteSource {
     if (since?.lastModified !== undefined) headers['if-modified-since'] = since.lastModified;
     const cookie = cookieHeader(this.#cookies, url);
     if (cookie !== undefined) headers.cookie = cookie;
-    let target = url;
-    if (url.username !== '') {
-      target = new URL(url);
-      headers.authorization = `Basic ${Buffer.from(`${decodeURIComponent(target.username)}:${decodeURIComponent(target.password)}`).toString('base64')}`;
-      target.username = '';
-      target.password = '';
-    }
     for (const [name, value] of this.#headers) headers[name.toLowerCase()] = value;
-    return this.#transport.exchange({ method: 'GET', url: target, headers, signal, resume: true }, async (response) => {
+    return this.#transport.exchange({ method: 'GET', url, headers, signal, resume: true }, async (response) => {
       const { status } = response;
       if (status === 200 || (status === 304 && since !== undefined)) return consume(response);
       this.transferredBytes += Math.min(lengthOf(response) ?? 0, 64 * 1024);
       response.discard();
       if (status === 404 || status === 403 || status === 410) return undefined;
-      throw ostreeError('OSTREE_REMOTE_ERROR', `While fetching ${displayUrl(target)}: Server returned HTTP ${status}`, {
+      throw ostreeError('OSTREE_REMOTE_ERROR', `While fetching ${displayUrl(url)}: Server returned HTTP ${status}`, {
         retryable: status >= 500 || status === 408 || status === 429,
-        data: { url: displayUrl(target), status },
+        data: { url: displayUrl(url), status },
       });
     });
   }
@@ -235,10 +227,7 @@ class HttpSource implements RemoteSource {
       Buffer.from(await collect(response.body, MAX_MIRRORLIST_BYTES, 'mirror list')).toString('utf8'),
     );
     if (text === undefined) throw missingFile(displayUrl(list));
-    const mirrors: URL[] = [];
-    for (const line of text.split('\n').map((each) => each.trim())) {
-      if (/^https?:\/\//.test(line) && URL.canParse(line) && mirrors.length < MAX_MIRRORS) mirrors.push(baseUrl(line));
-    }
+    const mirrors = parseMirrorList(text);
     for (const [index, mirror] of mirrors.entries()) {
       try {
         const found = await this.#once(new URL('config', mirror), undefined, signal, async (response) => {
@@ -266,24 +255,6 @@ class HttpSource implements RemoteSource {
       yield chunk;
     }
   }
-}
-
-/** Returns the URL of a directory, so that paths go below it. */
-function baseUrl(text: string): URL {
-  const url = webUrl(text);
-  if (!url.pathname.endsWith('/')) url.pathname += '/';
-  return url;
-}
-
-/** @throws OSTREE_REMOTE_UNUSABLE */
-function webUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url !== undefined && /^https?:$/.test(url.protocol)) return url;
-  const shown = url === undefined ? text : displayUrl(url);
-  throw ostreeError('OSTREE_REMOTE_UNUSABLE', `Cannot use the URL "${shown}" of a remote`, {
-    hint: 'Write one that begins with http://, https:// or file://',
-    data: { ostreeMessage: `Invalid URI scheme in ${shown}` },
-  });
 }
 
 function headerOf(response: HttpResponse, name: string): string | undefined {
