@@ -20,7 +20,7 @@ export function canShareBlocks(directory: string): boolean {
   const copy = `${original}-copy`;
   try {
     writeFileSync(original, 'a');
-    copyFileSync(original, copy, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    copyFileSync(original, copy, constants.COPYFILE_FICLONE_FORCE);
     return true;
   } catch (error) {
     if (['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'ENOTTY', 'EINVAL', 'EXDEV'].includes(errnoOf(error) ?? '')) return false;
