@@ -20,5 +20,5 @@ export * from './tar-index.ts';
 export { type TarHandler, TarParser } from './tar-parser.ts';
 export { readTar, type TarFile } from './tar-reader.ts';
 export * from './tar-writer.ts';
-export { compressXz, decompressXz } from './xz.ts';
+export { compressXz, decompressXz, decompressXzAside } from './xz.ts';
 export { XzWriter } from './xz-writer.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { isKnownError } from '@cambium/base';
 import fc from 'fast-check';
-import { compressXz, decompressXz } from './xz.ts';
+import { compressXz, decompressXz, decompressXzAside } from './xz.ts';
 
 const SAMPLE = Buffer.concat([Buffer.alloc(300_000, 'abcdef'), Buffer.from(Array.from({ length: 70_000 }, (_, i) => (i * i * 2654435761) >>> 24))]);
 
@@ -24,6 +24,11 @@ describe('xz in memory', () => {
   test('the bound holds before anything is decompressed', async () => {
     const bomb = await compressXz(Buffer.alloc(8 << 20));
     assert.throws(() => decompressXz(bomb, (8 << 20) - 1), { code: 'ARCHIVE_DECOMPRESS_TOO_LARGE' });
+    await assert.rejects(decompressXzAside(bomb, (8 << 20) - 1), { code: 'ARCHIVE_DECOMPRESS_TOO_LARGE' });
+    assert.equal((await decompressXzAside(bomb, 8 << 20)).byteLength, 8 << 20);
+    const bad = Buffer.from(bomb);
+    bad[40] = (bad[40] as number) ^ 1;
+    await assert.rejects(decompressXzAside(bad, 8 << 20), { code: 'ARCHIVE_DECOMPRESS_CORRUPT' });
   });
 
   test('changed bytes give known errors', async () => {

@@ -31,12 +31,24 @@ export async function compressXz(bytes: Uint8Array): Promise<Uint8Array> {
  */
 export function decompressXz(bytes: Uint8Array, limitBytes: number): Uint8Array {
   const sizeBytes = measureXz(bytes, limitBytes);
-  let output: Uint8Array;
   try {
-    output = xz.decompressSync(bytes);
+    return ofSize(xz.decompressSync(bytes), sizeBytes);
   } catch (cause) {
-    throw corrupt(cause instanceof Error ? cause.message : 'bad data', cause);
+    throw isKnownError(cause) ? cause : corrupt(cause instanceof Error ? cause.message : 'bad data', cause);
   }
+}
+
+/** As {@link decompressXz}, in a thread of the system's; the bytes must not change meanwhile. */
+export async function decompressXzAside(bytes: Uint8Array, limitBytes: number): Promise<Uint8Array> {
+  const sizeBytes = measureXz(bytes, limitBytes);
+  try {
+    return ofSize(await xz.decompress(bytes), sizeBytes);
+  } catch (cause) {
+    throw isKnownError(cause) ? cause : corrupt(cause instanceof Error ? cause.message : 'bad data', cause);
+  }
+}
+
+function ofSize(output: Uint8Array, sizeBytes: number): Uint8Array {
   if (output.byteLength !== sizeBytes) throw corrupt(`${output.byteLength} bytes came, and ${sizeBytes} were announced`);
   return output;
 }

@@ -14,7 +14,7 @@ import type { ContentStream, ContentWriter } from '../write/content-writer.ts';
 import type { Transaction } from '../write/transaction.ts';
 import { applyBspatch } from './bspatch.ts';
 import { parseOperations } from './operations.ts';
-import { type DeltaPart, parsePartFile } from './part.ts';
+import { type DeltaPart, unpackPartFile } from './part.ts';
 import { corruptDelta } from './problems.ts';
 import { openReadSource, type ReadSource } from './read-source.ts';
 import { type DeltaPartHeader, type DeltaSuperblock, partObjects } from './superblock.ts';
@@ -44,6 +44,8 @@ const PART_OVERHEAD_BYTES = 64 * 1024 * 1024;
 /** A part is in memory whole. */
 const MAX_PART_BYTES = 1024 * 1024 * 1024;
 const COPY_BYTES = 512 * 1024;
+/** Two parts that make so much together may be in memory: one is unpacked while the other is applied. */
+const AHEAD_BYTES: number = 24 * 1024 * 1024;
 
 /** Returns how much may come out of a part: payload is not longer than the objects it makes, but for overhead. */
 export function partLimit(header: DeltaPartHeader): number {
@@ -65,9 +67,21 @@ export async function applyDelta(transaction: Transaction, superblock: DeltaSupe
   if (checksumOf(superblock.commitBytes) !== to) throw corruptDelta(`the commit inside does not match its checksum ${to}`);
   const result: ApplyDeltaResult = { parts: 0, fallbacks: 0 };
   const scope: PartScope = { wants: (type, checksum) => !repo.hasObject(type, checksum), sources: repo };
-  for (const index of superblock.parts.keys()) {
+  const wanted = [...superblock.parts.entries()].filter(([, header]) => partObjects(header).some(({ type, checksum }) => scope.wants(type, checksum)));
+  // Threads start while the first part is unpacked.
+  transaction.workers.expect(wanted.reduce((sum, [, { usizeBytes }]) => sum + usizeBytes, 0));
+  let ahead: Promise<DeltaPart> | undefined;
+  for (const [i, numbered] of wanted.entries()) {
     signal?.throwIfAborted();
-    if (await applyDeltaPart(transaction, superblock, index, (at) => input.part(at), scope, signal)) result.parts++;
+    const [index, header] = numbered;
+    const part = await (ahead ?? unpackPart(superblock, index, (at) => input.part(at)));
+    const next = wanted[i + 1];
+    const fits = next !== undefined && header.usizeBytes + next[1].usizeBytes <= AHEAD_BYTES;
+    ahead = fits ? unpackPart(superblock, next[0], (at) => input.part(at)) : undefined;
+    // Looked at in its turn; a failure before that must not end the process.
+    ahead?.catch(() => undefined);
+    await applyPart(transaction, part, header, scope, signal);
+    result.parts++;
   }
   for (const { type, checksum } of superblock.fallbacks) {
     signal?.throwIfAborted();
@@ -96,11 +110,16 @@ export async function applyDeltaPart(
 ): Promise<boolean> {
   const header = superblock.parts[index] as DeltaPartHeader;
   if (!partObjects(header).some(({ type, checksum }) => scope.wants(type, checksum))) return false;
+  await applyPart(transaction, await unpackPart(superblock, index, read), header, scope, signal);
+  return true;
+}
+
+async function unpackPart(superblock: DeltaSuperblock, index: number, read: (index: number) => Promise<Uint8Array>): Promise<DeltaPart> {
+  const header = superblock.parts[index] as DeltaPartHeader;
   const inline = superblock.inlineParts.get(index);
   const file = inline ?? (await read(index));
   if (inline === undefined) verifyPartFile(file, header, index);
-  await applyPart(transaction, parsePartFile(file, partLimit(header)), header, scope, signal);
-  return true;
+  return unpackPartFile(file, partLimit(header));
 }
 
 /** @throws OSTREE_DELTA_CORRUPT */

@@ -5,12 +5,14 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { compressXz } from '@cambium/archive';
 import type { Checksum } from '@cambium/base';
 import { isKnownError } from '@cambium/base';
 import { needsPeer, scratch, startStaticServer } from '@cambium/testkit';
 import fc from 'fast-check';
 import { fsck } from '../check/fsck.ts';
-import { parseMetadata } from '../format/commit-format.ts';
+import { encodeCommit, parseMetadata } from '../format/commit-format.ts';
+import { checksumOf } from '../format/object-format.ts';
 import { pullLocal } from '../pull/pull-local.ts';
 import { ostree, tryOstree } from '../real-ostree.test.ts';
 import { Repo } from '../repo/repo.ts';
@@ -18,6 +20,9 @@ import { reindexDeltas } from '../summary/delta-index.ts';
 import { deleteDelta, describeDelta, formatDeltaDescription, hasDelta, openRepoDelta } from './describe.ts';
 import { type GenerateDeltaOptions, generateDelta } from './generate.ts';
 import { applyDeltaOffline, openDelta } from './offline.ts';
+import { OperationWriter } from './operations.ts';
+import { encodePart } from './part.ts';
+import { encodeObjectList, encodeSuperblock } from './superblock.ts';
 
 const skip = needsPeer('ostree');
 
@@ -256,6 +261,119 @@ test('a delta that lies changes nothing', { skip }, async (t) => {
   );
   assert.ok(refused > 0);
   assert.deepEqual((await fsck(repo)).bad, []);
+});
+
+/** Returns a part file of 40 KB from which 200 MB would come: the chunk of 2 MiB of zeros, a hundred times. */
+async function makeBomb(): Promise<Uint8Array> {
+  const file = Buffer.from(await compressXz(Buffer.alloc(2 << 20)));
+  // Behind the headers of stream and block, 12 bytes each; the chunk's own begins with its kind and sizes.
+  const end = 24 + 6 + file.readUInt16BE(27) + 1;
+  const chunks = Array.from({ length: 100 }, () => file.subarray(24, end));
+  return Buffer.concat([Buffer.from('x'), file.subarray(0, 24), ...chunks, file.subarray(end)]);
+}
+
+describe('parts that lie', () => {
+  const CHECKSUM = checksumOf(Buffer.from('an object'));
+  const COMMIT = encodeCommit({
+    metadata: [],
+    parent: undefined,
+    related: [],
+    subject: 's',
+    body: '',
+    timestamp: 1n,
+    root: { tree: checksumOf(Buffer.from('t')), meta: checksumOf(Buffer.from('m')) },
+  });
+  const to = checksumOf(COMMIT);
+
+  interface Lie {
+    what: string;
+    operations?: (writer: OperationWriter) => void;
+    payload?: Uint8Array;
+    usizeBytes?: number;
+    /** Instead of the part made of these. */
+    file?: () => Promise<Uint8Array>;
+    sizeBytes?: number;
+  }
+
+  const splice = (writer: OperationWriter): void => writer.spliceContent(0, 0, 5, 0);
+  const HUGE = Number.MAX_SAFE_INTEGER;
+  const LIES: Lie[] = [
+    { what: 'content that is another', operations: splice },
+    { what: 'a piece after the payload', operations: (writer) => writer.spliceContent(0, 0, 6, 0) },
+    { what: 'a piece of an absurd size', operations: (writer) => writer.spliceContent(0, 0, HUGE, 0) },
+    { what: 'a piece at an absurd place', operations: (writer) => writer.spliceContent(0, 0, 1, HUGE) },
+    { what: 'a mode outside of the table', operations: (writer) => writer.spliceContent(1, 0, 5, 0) },
+    { what: 'attributes outside of the table', operations: (writer) => writer.spliceContent(0, 7, 5, 0) },
+    {
+      what: 'an object of petabytes',
+      operations: (writer) => {
+        writer.open(0, 0, HUGE);
+        writer.close();
+      },
+    },
+    {
+      what: 'an object that ends early',
+      operations: (writer) => {
+        writer.open(0, 0, 100);
+        writer.write(5, 0);
+        writer.close();
+      },
+    },
+    {
+      what: 'a source that is not there',
+      operations: (writer) => {
+        writer.setReadSource(0);
+        writer.open(0, 0, 5);
+        writer.write(5, 0);
+        writer.close();
+      },
+      payload: Buffer.alloc(32, 7),
+    },
+    {
+      what: 'a patch without a source',
+      operations: (writer) => {
+        writer.open(0, 0, 5);
+        writer.bspatch(0, 5);
+        writer.close();
+      },
+    },
+    { what: 'no operations' },
+    { what: 'a part file that is empty', file: async () => new Uint8Array(0) },
+    { what: 'a part of an unknown compression', file: async () => Buffer.from('ghello') },
+    { what: 'a part that is no xz', file: async () => Buffer.from('xhello') },
+    { what: 'a part longer than it says', operations: splice, sizeBytes: 1 },
+    { what: 'a bomb', file: makeBomb, usizeBytes: 5 },
+  ];
+  for (const { what, operations, payload = Buffer.from('hello'), usizeBytes = 5, file, sizeBytes } of LIES) {
+    test(`${what}: a known error, and nothing is there`, async (t) => {
+      const directory = scratch(t);
+      const writer = new OperationWriter();
+      operations?.(writer);
+      const bytes =
+        (await file?.()) ??
+        Buffer.concat([
+          Buffer.of(0),
+          encodePart({ modes: [{ uid: 0, gid: 0, mode: 0o100644 }], xattrs: [[]], payload: [payload], operations: writer.finish() }),
+        ]);
+      const header = {
+        checksum: checksumOf(bytes),
+        sizeBytes: sizeBytes ?? bytes.byteLength,
+        usizeBytes,
+        objects: encodeObjectList([{ type: 'file', checksum: CHECKSUM }]),
+      };
+      const superblock = encodeSuperblock({ endianness: 'little', timestamp: 1n, from: undefined, to, commitBytes: COMMIT, parts: [header], fallbacks: [] });
+      writeFileSync(join(directory, 'superblock'), superblock);
+      writeFileSync(join(directory, '0'), bytes);
+      const repo = await Repo.init(join(directory, 'repo'), { mode: 'bare-user-only' });
+      const before = process.resourceUsage().maxRSS;
+      await assert.rejects(applyDeltaOffline(repo, openDelta(directory), { fsync: false, workers: 0 }), (error) => isKnownError(error));
+      // In KB. What is announced is five bytes.
+      assert.ok(process.resourceUsage().maxRSS - before < 100_000);
+      assert.equal(repo.hasObject('file', CHECKSUM), false);
+      assert.equal(repo.hasObject('commit', to), false);
+      assert.deepEqual((await fsck(repo)).bad, []);
+    });
+  }
 });
 
 test('trees of all sorts, by either tool to the other', { skip }, async (t) => {

@@ -2,7 +2,7 @@
  * Parts of static deltas: a byte that names the compression, then `(a(uuu)aa(ayay)ayay)`: modes, xattrs, payload, operations.
  * Framed by hand, because tables are read entry by entry as asked for: what a part claims costs nothing until it is used.
  */
-import { decompressXz } from '@cambium/archive';
+import { decompressXz, decompressXzAside } from '@cambium/archive';
 import type { Xattr } from '@cambium/tree';
 import { arrayEnds, asBuffer, encodeXattrList, offsetSize, offsetSizeOf, parseXattrList } from '../format/framing.ts';
 import { corruptDelta, inDelta } from './problems.ts';
@@ -32,8 +32,24 @@ export interface DeltaPart {
 
 /** Returns the part in a part file. @param limitBytes most that may come out of decompression. @throws OSTREE_DELTA_CORRUPT */
 export function parsePartFile(file: Uint8Array, limitBytes: number): DeltaPart {
+  if (file[0] === XZ) return parsePart(inDelta('part', () => decompressXz(file.subarray(1), limitBytes)));
+  return parsePlainPart(file, limitBytes);
+}
+
+/** As {@link parsePartFile}, decompressed in another thread. */
+export async function unpackPartFile(file: Uint8Array, limitBytes: number): Promise<DeltaPart> {
+  if (file[0] !== XZ) return parsePlainPart(file, limitBytes);
+  const outcome = await decompressXzAside(file.subarray(1), limitBytes).then(
+    (bytes) => (): Uint8Array => bytes,
+    (error: unknown) => (): never => {
+      throw error;
+    },
+  );
+  return parsePart(inDelta('part', outcome));
+}
+
+function parsePlainPart(file: Uint8Array, limitBytes: number): DeltaPart {
   const data = file.subarray(1);
-  if (file[0] === XZ) return parsePart(inDelta('part', () => decompressXz(data, limitBytes)));
   if (file[0] !== NONE) throw corruptDelta(file.byteLength === 0 ? 'an empty part' : `unknown compression ${file[0]} of a part`);
   if (data.byteLength > limitBytes) throw corruptDelta('a part that is too large');
   return parsePart(data);
