@@ -74,6 +74,8 @@ const NOVEL_SHARE = 0.8;
 const REGION_COST = 10;
 /** A copy is made faster than a patch, and needs less of everything. */
 const COPY_BONUS = 1.25;
+/** libostree finds no chunk to copy in files shorter than this. */
+const CHUNK_BYTES = 4096;
 const ZEROS_SHRINK = 1000;
 
 /** @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
@@ -190,13 +192,16 @@ class PartMaker {
     const next = this.#repo.loadFile(checksum, MAX_COMPARED_BYTES, this.#scratch).content;
     const match = matchContents(old, next);
     const { regions } = match;
-    const patch = patchCost(match, next.byteLength, old.byteLength + next.byteLength <= this.#task.maxPatchBytes);
+    const mayPatch = old.byteLength + next.byteLength <= this.#task.maxPatchBytes;
+    const patch = patchCost(match, next.byteLength, mayPatch);
     const copy = copyCost(match, next.byteLength);
     if (Math.min(patch, copy) > next.byteLength * NOVEL_SHARE) return false;
     if (regions !== undefined && copy <= patch * COPY_BONUS) {
       this.#builder.addCopied(object, object, sizeBytes, source.checksum, regions);
       for (const { copied, offset, length } of regions) if (!copied) this.#builder.put(next.subarray(offset, offset + length));
-      this.#copied.push({ from: source.checksum, to: checksum, copiedBytes: match.copiedBytes });
+      // The figures are libostree's: what is shorter than its chunks it patches, and counts so.
+      if (mayPatch && sizeBytes < CHUNK_BYTES) this.#patched++;
+      else this.#copied.push({ from: source.checksum, to: checksum, copiedBytes: match.copiedBytes });
     } else {
       this.#builder.addPatched(object, object, sizeBytes, source.checksum, patchLength(next.byteLength, match.stretches));
       for (const piece of patchPieces(old, next, match.stretches)) this.#builder.put(piece);
