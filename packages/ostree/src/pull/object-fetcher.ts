@@ -7,7 +7,7 @@ import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { checksumOf, headerLength, MAX_METADATA_BYTES, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
+import { checksumOf, headerLength, MAX_METADATA_BYTES, parseDirMeta, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
 import { ObjectSet } from '../format/object-set.ts';
 import type { DirTree, MetadataType, TreeRoot } from '../format/types.ts';
@@ -21,8 +21,8 @@ import { LocalObjects } from './local-objects.ts';
 import type { PullEvent, PullOptions } from './pull-types.ts';
 import type { IncomingFile, RemoteSource } from './remote-source.ts';
 
-/** A record may claim to unpack to a thousand times its size; more than this is unpacked as a stream. */
-const MAX_UNPACKED_RECORD = 8 * 1024 * 1024;
+/** A record may claim to unpack to a thousand times its size; what does not fit the memory that a thread uses again is unpacked in pieces. */
+const MAX_UNPACKED_RECORD: number = 1024 * 1024 - 16_384;
 const DEFAULT_REQUESTS = 16;
 /** Trees that are here are looked through so many at a time, then others have their turn. */
 const TREES_PER_TURN = 64;
@@ -58,7 +58,7 @@ export class ObjectFetcher {
   readonly #trees: PendingTree[] = [];
   readonly #trusted: boolean;
   /** First bytes of the checksums of objects that are here: of a new repository nothing need be looked up. */
-  #present: ReadonlySet<string> | undefined;
+  #present: { stored: ReadonlySet<string>; staged: ReadonlySet<string> } | undefined;
   /** Half-fetched large objects; those of a killed pull go with their staging directory. */
   readonly #spool: string;
   #spooled = 0;
@@ -137,8 +137,11 @@ export class ObjectFetcher {
   #wantMetadata(type: 'dirmeta', checksum: Checksum): void {
     if (!this.#seen.add(type, checksum) || this.#has(type, checksum) || this.#fromLocal(type, checksum)) return;
     this.#queue.addUrgent(async () => {
-      this.#transaction.writeMetadata(type, await this.fetchMetadata(type, checksum));
+      const bytes = await this.fetchMetadata(type, checksum);
+      parseDirMeta(bytes);
+      this.#stage(type, checksum, bytes);
       this.#report();
+      await this.#transaction.content().ready();
     });
   }
 
@@ -155,9 +158,20 @@ export class ObjectFetcher {
     this.#queue.addUrgent(async () => {
       const bytes = await this.fetchMetadata('dirtree', tree.checksum);
       const parsed = parseDirTree(bytes, `dirtree ${tree.checksum}`);
-      this.#transaction.writeMetadata('dirtree', bytes);
+      this.#stage('dirtree', tree.checksum, bytes);
       this.#visit(tree, parsed);
+      await this.#transaction.content().ready();
     });
+  }
+
+  /** Has a thread write an object that is verified and parsed. */
+  #stage(type: 'dirtree' | 'dirmeta', checksum: Checksum, bytes: Uint8Array): void {
+    if (bytes.byteLength > MAX_FILEZ_RECORD) this.#transaction.writeMetadata(type, bytes);
+    else
+      this.#transaction
+        .content()
+        .addMetadata(type, checksum, bytes)
+        .catch((error: unknown) => this.#queue.fail(error));
   }
 
   /** Looks through the trees that are here, a few in each turn. */
@@ -196,8 +210,10 @@ export class ObjectFetcher {
   }
 
   #has(type: MetadataType | 'file', checksum: Checksum): boolean {
-    if (this.#present?.has(checksum.slice(0, 2)) === false) return false;
-    return this.#repo.hasObject(type, checksum);
+    const first = checksum.slice(0, 2);
+    if (this.#present === undefined || this.#present.staged.has(first)) return this.#repo.hasObject(type, checksum);
+    // What this pull has staged since is known, so one place is left to look at, or none.
+    return this.#present.stored.has(first) && this.#repo.hasStored(type, checksum);
   }
 
   /** What cannot be read of the base is fetched, unless it is found here by its checksum. */
@@ -210,11 +226,11 @@ export class ObjectFetcher {
     }
   }
 
-  /** Returns what objects that are here begin with, staged ones too; undefined when a parent repository may have any. */
-  #prefixes(): ReadonlySet<string> | undefined {
+  /** Returns what objects that are here begin with; undefined when a parent repository may have any. */
+  #prefixes(): { stored: ReadonlySet<string>; staged: ReadonlySet<string> } | undefined {
     const { path, parent, staging } = this.#repo;
     if (parent !== undefined) return undefined;
-    return new Set([join(path, 'objects'), ...(staging === undefined ? [] : [staging])].flatMap((directory) => readdirSync(directory)));
+    return { stored: new Set(readdirSync(join(path, 'objects'))), staged: new Set(staging === undefined ? [] : readdirSync(staging)) };
   }
 
   #wantFile(checksum: Checksum): void {
