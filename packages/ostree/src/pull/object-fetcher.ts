@@ -118,7 +118,12 @@ export class ObjectFetcher {
 
   /** Waits until everything asked for is staged. @throws the first failure */
   async drain(): Promise<void> {
-    await this.#queue.drain();
+    try {
+      await this.#queue.drain();
+    } catch (error) {
+      await this.#keep();
+      throw error;
+    }
     await this.#transaction.content().flush();
     this.#report();
   }
@@ -127,6 +132,16 @@ export class ObjectFetcher {
   async stop(error: unknown): Promise<void> {
     this.#queue.fail(error);
     await this.#queue.drain().catch(() => undefined);
+    await this.#keep();
+  }
+
+  /** Stages what has come before a failure, so that the next pull need not ask for it again. */
+  async #keep(): Promise<void> {
+    // The failure that is reported is the first one.
+    await this.#transaction
+      .content()
+      .flush()
+      .catch(() => undefined);
   }
 
   /** Removes what is left of large objects after a failure; threads must have ended. */
