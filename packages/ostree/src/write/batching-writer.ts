@@ -19,8 +19,8 @@ const GATHER_MS = 10;
 /** The largest archived object that goes through a shared buffer. */
 export const MAX_FILEZ_RECORD: number = BUFFER_BYTES - 64;
 
-/** Objects to copy that travel to a thread at a time: few, because a directory of large files keeps one thread busy while the other has nothing left. */
-const SHARE_OBJECTS = 32;
+/** Objects to copy that travel to a thread at a time. */
+const SHARE_OBJECTS = 128;
 
 /** Stands for the caller's thread where lanes are numbered. */
 const INLINE = -1;

@@ -76,8 +76,8 @@ const NOTHING: Uint8Array = new Uint8Array(0);
 const KEEP_BYTES: number = 4 * SEGMENT_BYTES;
 /** About 6 MB of memory for each thread. */
 const MAX_KNOWN = 65_536;
-/** Smaller files go out together, in one sweep. */
-const WRITE_OUT_BYTES: number = 16 * 1024;
+/** Smaller files go out together, in one sweep: from 16 KiB on, it costs a fifth more time than it saves. */
+const WRITE_OUT_BYTES: number = 64 * 1024;
 const WRITABLE = 0o200;
 
 export class ObjectWriter {
