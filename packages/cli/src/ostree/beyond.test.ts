@@ -45,6 +45,17 @@ test('size and diff --sizes: table and JSON', { skip }, async (t) => {
   assert.equal(JSON.parse((await cambium(directory, 'size', '--repo=repo', '--json', 'main')).stdout).from, undefined);
 });
 
+test('places that cannot be pushed to are refused, without the password that one has', { skip }, async (t) => {
+  const directory = scratch(t);
+  await peer(directory, 'init', '--repo=repo', '--mode=archive');
+  for (const place of ['sftp://', 'sftp://u:secret@host/p', 'sftp://%zz@host/p', 'sftp://host/%zz', 'sftp://-oProxyCommand=x/p', 'sftp://-x@host/p']) {
+    const { status, stderr } = await cambium(directory, 'ostree', 'push', '--repo=repo', place);
+    assert.equal(status, 1, place);
+    assert.match(stderr, /Cannot use "sftp:\/\/.*" as a destination/, place);
+    assert.doesNotMatch(stderr, /secret/);
+  }
+});
+
 test('push, damage, fsck with paths, repair from what was pushed', { skip }, async (t) => {
   const directory = scratch(t);
   const { second, object, checksum } = await world(directory);

@@ -83,15 +83,25 @@ function bucketTarget({ environment }: VerbContext, destination: string, values:
 }
 
 function sshTarget(destination: string): PushTarget {
-  const url = new URL(destination);
-  const user = url.username === '' ? '' : `${decodeURIComponent(url.username)}@`;
-  const host = url.hostname;
+  const refusal = new UsageError(`Cannot use "${destination.replace(/\/\/[^/]*@/, '//')}" as a destination`);
+  if (!URL.canParse(destination)) throw refusal;
+  const { username, password, hostname, port, pathname } = new URL(destination);
+  const user = unescaped(username, refusal);
+  const host = user === '' ? hostname : `${user}@${hostname}`;
   // What begins with a dash would be taken for an option.
-  if (host === '' || `${user}${host}`.startsWith('-') || url.password !== '') throw new UsageError(`Cannot use "${url.protocol}//${host}" as a destination`);
+  if (hostname === '' || host.startsWith('-') || password !== '') throw refusal;
   return sftpTarget({
-    arguments: [...(url.port === '' ? [] : ['-P', url.port]), `${user}${host}`],
-    directory: decodeURIComponent(url.pathname).replace(/\/+$/, ''),
+    arguments: [...(port === '' ? [] : ['-P', port]), host],
+    directory: unescaped(pathname, refusal).replace(/\/+$/, ''),
   });
+}
+
+function unescaped(text: string, refusal: Error): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw refusal;
+  }
 }
 
 function draw({ ui }: VerbContext): (event: PushEvent) => void {
