@@ -29,7 +29,6 @@ export * from './errors.ts';
 export * from './format/byteswap.ts';
 export * from './format/commit-format.ts';
 export * from './format/delta-path.ts';
-export { type DeltaEnds, deltaIndexPath, deltaName, deltaPath, parseDeltaName } from './format/delta-path.ts';
 export { encodeXattrList, parseXattrList } from './format/framing.ts';
 export * from './format/key-file.ts';
 export * from './format/object-format.ts';
