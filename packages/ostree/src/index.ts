@@ -34,6 +34,7 @@ export * from './format/key-file.ts';
 export * from './format/object-format.ts';
 export * from './format/object-path.ts';
 export * from './format/object-set.ts';
+export { repoModeOf } from './format/repo-mode.ts';
 export * from './format/summary.ts';
 export type * from './format/types.ts';
 export { cacheControl, isNamedByContent } from './publish/caching.ts';

@@ -1,14 +1,5 @@
-import { Repo, type RepoMode } from '@cambium/ostree';
+import { Repo, repoModeOf } from '@cambium/ostree';
 import { OstreeFailure, type Verb } from './verb.ts';
-
-const MODES: Readonly<Record<string, RepoMode>> = {
-  bare: 'bare',
-  'bare-user': 'bare-user',
-  'bare-user-only': 'bare-user-only',
-  'bare-split-xattrs': 'bare-split-xattrs',
-  archive: 'archive',
-  'archive-z2': 'archive',
-};
 
 const flags = {
   mode: { kind: 'text', help: 'Initialize repository in given mode (bare, bare-user, bare-user-only, archive)' },
@@ -25,7 +16,7 @@ export const command: Verb<typeof flags> = {
   flags,
   examples: [{ command: 'cambium ostree init --repo=./repo --mode=archive', explains: 'Make a repository that can be served over HTTP' }],
   async run(context, { values }) {
-    const mode = MODES[values.mode ?? 'bare'];
+    const mode = repoModeOf(values.mode ?? 'bare');
     if (mode === undefined) throw new OstreeFailure(`Invalid mode '${values.mode}' in repository configuration`);
     await Repo.init(context.locateRepo(), { mode, collectionId: values['collection-id'] });
     return undefined;
