@@ -157,10 +157,9 @@ test('killed at any rename, the repository is valid and the next commit is the s
     // What was staged is taken over, not written again.
     if (deadline > 20) assert.ok(Number(next.stdout.trim().split(' ')[1]) < last);
     assert.match(ostree(`--repo=${repo}`, 'fsck'), /no errors found/);
-    assert.deepEqual(
-      readdirSync(join(repo, 'tmp')).filter((name) => name !== 'cache'),
-      [],
-    );
+    // At most the small file that was being written; it goes when it is old.
+    const left = readdirSync(join(repo, 'tmp')).filter((name) => name !== 'cache');
+    assert.ok(left.length <= 1 && left.every((name) => name.startsWith('.tmp-')), left.join(' '));
   }
 });
 
@@ -177,13 +176,12 @@ test('what libostree left when it was killed is taken over, and the reverse', { 
   const ended = new Promise((resolve) => real.once('close', resolve));
   t.after(() => real.kill('SIGKILL'));
   // It has stored files, and waits for more when it is killed.
-  const pipe = createWriteStream(join(at, 'pipe'));
+  const pipe = createWriteStream(join(at, 'pipe')).on('error', () => undefined);
   const bytes = readFileSync(join(at, 'many.tar'));
   pipe.write(bytes.subarray(0, bytes.length >> 1));
   while (staged() < 20 && real.exitCode === null) await sleep(5);
   real.kill('SIGKILL');
   await ended;
-  pipe.on('error', () => undefined);
   pipe.destroy();
   const left = staged();
   assert.ok(left >= 20);
