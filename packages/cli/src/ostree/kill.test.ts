@@ -11,7 +11,7 @@ import { parseSummary } from '@cambium/ostree';
 import { defer, needsPeer, run, runWithFileEvents, type StaticServer, scratch, spreadOver, startStaticServer } from '@cambium/testkit';
 import { LAUNCHER } from './two-worlds.test.ts';
 
-const POINTS = process.env.CAMBIUM_KILL_POINTS === 'all' ? Number.POSITIVE_INFINITY : 2;
+const POINTS = process.env.CAMBIUM_KILL_POINTS === 'all' ? Number.POSITIVE_INFINITY : 3;
 
 interface Kill {
   name: string;
