@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bytes, type Checksum, collect, isKnownError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { checksumOf, headerLength, MAX_METADATA_BYTES, parseFilezHeader } from '../format/object-format.ts';
+import { checksumOf, longestFilez, MAX_METADATA_BYTES } from '../format/object-format.ts';
 import { loosePath, type StoredType } from '../format/object-path.ts';
 import type { FileHeader, MetadataType } from '../format/types.ts';
 import { readStoredFile, streamFile } from '../repo/object-reader.ts';
@@ -49,11 +49,6 @@ export function repoSource(repo: Repo): RepairSource {
       return true;
     },
   };
-}
-
-/** Deflate makes nothing longer than this beyond its content: 5 bytes for each stored block, and room for poor encoders. */
-function longestDeflate(sizeBytes: number): number {
-  return sizeBytes + Math.ceil(sizeBytes / 1000) + 64 * 1024;
 }
 
 /** Hands the bytes of a file to `take`, which may be called again; returns undefined when there is none of that name. */
@@ -108,11 +103,7 @@ async function download(path: string, body: Bytes, checksum: Checksum): Promise<
       seen += chunk.byteLength;
       if (limit === undefined) {
         begin = Buffer.concat([begin, chunk]);
-        if (begin.byteLength >= 8 && begin.byteLength >= headerLength(begin, what)) {
-          const { sizeBytes, contentAt } = parseFilezHeader(begin, what);
-          limit = contentAt + longestDeflate(sizeBytes);
-          begin = Buffer.alloc(0);
-        }
+        limit = longestFilez(begin, what);
       }
       if (limit !== undefined && seen > limit) throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.filez is longer than its header says`);
       for (let at = 0; at < chunk.byteLength; ) at += writeSync(fd, chunk, at);

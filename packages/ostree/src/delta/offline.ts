@@ -66,7 +66,7 @@ export async function applyDeltaOffline(
       data: { delta: deltaName(superblock), fallbacks: superblock.fallbacks.length },
     });
   }
-  await using transaction = await Transaction.begin(repo, { ...options, signal });
+  await using transaction = await Transaction.begin(repo, { reliesOnParent: true, ...options, signal });
   const result = await applyDelta(
     transaction,
     superblock,

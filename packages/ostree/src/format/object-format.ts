@@ -60,6 +60,21 @@ export function parseFilezHeader(bytes: Uint8Array, what = 'archived file'): { h
   return parseHeader(bytes, 24, what);
 }
 
+/**
+ * Returns the length that a `.filez` which starts with `bytes` can have at most, or undefined while that cannot be said:
+ * what is longer need not be waited for. @throws OSTREE_OBJECT_CORRUPT
+ */
+export function longestFilez(bytes: Uint8Array, what = 'archived file'): number | undefined {
+  if (bytes.byteLength < 16) return undefined;
+  const contentAt = headerLength(bytes, what);
+  if (contentAt < 16) throw corrupt(what, 'header too short');
+  const claimed = asBuffer(bytes).readBigUInt64BE(8);
+  if (claimed > BigInt(Number.MAX_SAFE_INTEGER)) throw corrupt(what, 'impossible size');
+  // Deflate makes nothing longer than 5 bytes for each stored block beyond its content; and room for poor encoders.
+  const sizeBytes = Number(claimed);
+  return contentAt + sizeBytes + Math.ceil(sizeBytes / 1000) + 64 * 1024;
+}
+
 /** Returns the whole length of the prefix that starts with `bytes` (8 or more of them). @throws OSTREE_OBJECT_CORRUPT */
 export function headerLength(bytes: Uint8Array, what = 'file header'): number {
   const buffer = asBuffer(bytes);

@@ -62,7 +62,7 @@ export class LocalObjects {
     if (this.#isPresent(type, checksum)) return;
     // Read in any case: what is linked has been verified too.
     const bytes = read ?? this.#source.readMetadata(type, checksum);
-    if (!this.#linkMetadata || !this.#tryLink(type, checksum)) this.#transaction.writeMetadata(type, bytes);
+    if (!this.#linkMetadata || !this.#tryLink(type, checksum, true)) this.#transaction.writeMetadata(type, bytes);
   }
 
   /**
@@ -76,7 +76,7 @@ export class LocalObjects {
     if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, this.#source.readFileHeader(checksum).header);
     if (this.#linkContent || this.#isPlain(checksum)) {
       if (this.#options.untrusted === true) return this.#verify(checksum).then(() => this.#linkFile(checksum));
-      if (this.#tryLink('file', checksum)) return undefined;
+      if (this.#tryLink('file', checksum, false)) return undefined;
     }
     return this.#rewrite(checksum);
   }
@@ -93,12 +93,12 @@ export class LocalObjects {
   }
 
   async #linkFile(checksum: Checksum): Promise<void> {
-    if (!this.#tryLink('file', checksum)) await this.#rewrite(checksum);
+    if (!this.#tryLink('file', checksum, true)) await this.#rewrite(checksum);
   }
 
-  #tryLink(type: ObjectType, checksum: Checksum): boolean {
+  #tryLink(type: ObjectType, checksum: Checksum, verified: boolean): boolean {
     try {
-      if (!this.#transaction.linkObject(type, checksum, this.#source.objectPath(type, checksum))) return false;
+      if (!this.#transaction.linkObject(type, checksum, this.#source.objectPath(type, checksum), verified)) return false;
     } catch (error) {
       // Not in the source itself but in its parent repository, whose mode may differ.
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;

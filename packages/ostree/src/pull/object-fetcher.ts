@@ -7,7 +7,7 @@ import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
-import { checksumOf, headerLength, MAX_METADATA_BYTES, parseDirMeta, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
+import { checksumOf, headerLength, longestFilez, MAX_METADATA_BYTES, parseDirMeta, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
 import { ObjectSet } from '../format/object-set.ts';
 import type { DirTree, MetadataType, TreeRoot } from '../format/types.ts';
@@ -59,7 +59,7 @@ export class ObjectFetcher {
   readonly #trusted: boolean;
   /** First bytes of the checksums of objects that are here: of a new repository nothing need be looked up. */
   #present: { stored: ReadonlySet<string>; staged: ReadonlySet<string> } | undefined;
-  /** Half-fetched large objects; those of a killed pull go with their staging directory. */
+  /** Half-fetched large objects, in the staging directory: those of a killed pull go when it is taken over. */
   readonly #spool: string;
   #spooled = 0;
   #walking = false;
@@ -77,7 +77,8 @@ export class ObjectFetcher {
     const local = [...(source.repo === undefined ? [] : [source.repo]), ...(options.localCaches ?? [])];
     this.#locals = local.map((repo) => ({ repo, objects: new LocalObjects(repo, transaction, { untrusted, bareUserOnlyFiles }, this.#signal) }));
     this.#trusted = options.httpTrusted === true;
-    this.#spool = join(this.#repo.path, 'tmp', `fetch-${process.pid}-${randomBytes(4).toString('hex')}`);
+    // Of a name that no other pull uses: by the time it is removed, the directory may be somebody else's.
+    this.#spool = join(transaction.staging, `fetch-${randomBytes(8).toString('hex')}`);
     this.#queue = new FetchQueue(options.requests ?? DEFAULT_REQUESTS, this.#stop, (checksum) => this.#fetchFile(checksum));
   }
 
@@ -293,9 +294,13 @@ export class ObjectFetcher {
   async #receive(checksum: Checksum, { body, announcedBytes }: IncomingFile): Promise<Uint8Array | SpooledFile> {
     let buffer = Buffer.allocUnsafe(Math.min(announcedBytes ?? 16_384, MAX_FILEZ_RECORD));
     let seen = 0;
+    let limit: number | undefined;
     let file: (SpooledFile & { fd: number }) | undefined;
     try {
       for await (const chunk of body) {
+        limit ??= longestFilez(seen === 0 ? chunk : Buffer.concat([buffer.subarray(0, seen), chunk.subarray(0, 16)]), `file object ${checksum}`);
+        if (limit !== undefined && seen + chunk.byteLength > limit)
+          throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.filez is longer than its header says`, { data: { checksum, type: 'file' } });
         if (file === undefined && seen + chunk.byteLength > MAX_FILEZ_RECORD) {
           file = this.#openSpool(buffer.subarray(0, seen));
           // No more of it is looked at again.

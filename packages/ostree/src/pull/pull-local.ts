@@ -92,9 +92,15 @@ async function copyCommits(
   const collection = options.remote === undefined ? source.settings.collectionId : repo.config.string(`remote "${options.remote}"`, 'collection-id');
   const writing = { workers, fsync, perObjectFsync, bootId };
   if (options.requireStaticDeltas === true) await applyLocalDeltas(repo, source, wanted, writing, signal);
-  await using transaction = await Transaction.begin(repo, { ...writing, signal });
+  await using transaction = await Transaction.begin(repo, { ...writing, signal, reliesOnParent: true });
   const pull = new LocalPull(source, transaction, options, signal, on);
-  for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
+  try {
+    for (const { ref, checksum } of wanted) await pull.fetch(checksum, ref, collection);
+  } catch (error) {
+    // Damage that was met on the way is told of too; the failure that is reported is the first one.
+    await pull.settle().catch(() => undefined);
+    throw error;
+  }
   await pull.settle();
   const refs = new Map<string, Checksum>();
   for (const { ref, checksum } of wanted) {
@@ -214,11 +220,14 @@ class LocalPull {
     }
   }
 
-  /** Waits for everything under way. @throws the first failure */
+  /** Waits for everything under way, and tells of damaged copies in any case. @throws the first failure */
   async settle(): Promise<void> {
     const content = this.#transaction.content();
-    await content.flush();
-    for (const checksum of content.corruptCopies) this.#on({ type: 'corrupt', checksum });
+    try {
+      await content.flush();
+    } finally {
+      for (const checksum of content.corruptCopies) this.#on({ type: 'corrupt', checksum });
+    }
   }
 
   #copyMeta(checksum: Checksum): void {

@@ -209,7 +209,7 @@ test('servers that fail and lie: known errors, nothing unverified visible, and t
       });
       const repo = await Repo.open(path);
       assert.deepEqual([repo.refs.read('origin:main'), [...repo.listObjects()]], [undefined, []]);
-      const left = readdirSync(join(path, 'tmp')).filter((each) => each.startsWith('fetch-'));
+      const left = readdirSync(join(path, 'tmp'), { recursive: true }).filter((each) => String(each).includes('fetch-'));
       assert.deepEqual(left, []);
       wrong = undefined;
       await pull(repo, options);

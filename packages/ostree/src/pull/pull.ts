@@ -58,7 +58,7 @@ export async function pull(repo: Repo, options: PullOptions, signal?: AbortSigna
     const about = await readAbout(repo, source, trust, requested, options, signal, on);
     const wanted = await planRefs(requested, remote, source, about.summary?.summary, signal);
     const { fsync, perObjectFsync, bootId, workers } = options;
-    await using transaction = await Transaction.begin(repo, { signal, fsync, perObjectFsync, bootId, workers });
+    await using transaction = await Transaction.begin(repo, { signal, fsync, perObjectFsync, bootId, workers, reliesOnParent: true });
     const before = source.transferredBytes;
     const run = new Pull(source, transaction, remote, trust, about, options, signal, on);
     fetcher = run.fetcher;

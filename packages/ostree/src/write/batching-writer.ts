@@ -65,6 +65,7 @@ export class BatchingWriter implements ContentWriter {
   readonly corruptCopies: Checksum[] = [];
   readonly #count: CountObject;
   readonly #check: (header: FileHeader) => void;
+  readonly #beforeUnverified: () => void;
   /** Two per thread in flight, one being filled. */
   readonly #maxBuffers: number;
   /** Buffers being filled or worked on. */
@@ -81,10 +82,12 @@ export class BatchingWriter implements ContentWriter {
   #scheduled = false;
   #streams = 0;
 
-  constructor(workers: ContentWorkers, count: CountObject, check: (header: FileHeader) => void) {
+  /** @param beforeUnverified called before each object that may be stored without having been verified */
+  constructor(workers: ContentWorkers, count: CountObject, check: (header: FileHeader) => void, beforeUnverified: () => void) {
     this.#workers = workers;
     this.#count = count;
     this.#check = check;
+    this.#beforeUnverified = beforeUnverified;
     this.#maxBuffers = 2 * workers.lanes + 1;
   }
 
@@ -107,6 +110,7 @@ export class BatchingWriter implements ContentWriter {
 
   addFilez(checksum: Checksum, bytes: Uint8Array, trusted: boolean): Promise<Checksum> {
     if (this.#failure !== undefined) return failed(this.#failure.error);
+    if (trusted) this.#beforeUnverified();
     return this.#append(trusted ? 'trusted-filez' : 'filez', receivedPrefix('file', checksum), bytes, false);
   }
 
@@ -119,6 +123,7 @@ export class BatchingWriter implements ContentWriter {
 
   addFilezFile(checksum: Checksum, path: string, trusted: boolean): Promise<Checksum> {
     if (this.#failure !== undefined) return failed(this.#failure.error);
+    if (trusted) this.#beforeUnverified();
     const work = this.#workers.runLong({ op: 'filez-file', path, checksum, trusted }).then(({ written, storedBytes, contentBytes }) => {
       this.#count(checksum, oneObject(written, contentBytes, storedBytes), 0, false);
       return checksum;
@@ -129,6 +134,7 @@ export class BatchingWriter implements ContentWriter {
 
   copy(source: ContentSource, checksum: Checksum, options: CopyOptions): void {
     if (this.#failure !== undefined) throw this.#failure.error;
+    if (options.acceptCorrupt === true) this.#beforeUnverified();
     if (this.#share !== undefined && (this.#share.source !== source || this.#share.options !== options)) this.#sendShare();
     this.#share ??= { source, options, checksums: Buffer.allocUnsafe(SHARE_OBJECTS * 32), usedBytes: 0 };
     this.#share.checksums.write(checksum, this.#share.usedBytes, 32, 'hex');

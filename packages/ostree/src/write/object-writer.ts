@@ -49,6 +49,8 @@ export interface WriteTarget {
   isFresh?: boolean | undefined;
   /** Further `objects/` directories where an object may be already, with the mode of their repository. */
   present: ReadonlyArray<{ objects: string; mode: RepoMode }>;
+  /** Those and the ones of parent repositories, whose objects may be read, and be written again nevertheless. */
+  readable?: ReadonlyArray<{ objects: string; mode: RepoMode }> | undefined;
   zlibLevel: number;
   /** See {@link deflateContent}. */
   likeZlib?: boolean | undefined;
@@ -109,7 +111,7 @@ export class ObjectWriter {
     return this.#target.isFresh !== true || this.#target.present.length > 0;
   }
 
-  /** Returns whether an object is staged, in the repository, or in a parent repository. */
+  /** Returns whether an object is staged or at another place where it need not be written again. */
   has(type: MetadataType | 'file', checksum: Checksum): boolean {
     if (this.#known.has(checksum)) return true;
     const { destination, present, mode } = this.#target;
@@ -123,8 +125,8 @@ export class ObjectWriter {
 
   /** Returns the header of a content object that the repository or a parent has. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */
   readHeader(checksum: Checksum): { header: FileHeader } {
-    const { present, mode, disableXattrs } = this.#target;
-    const found = present.find(({ objects, mode: theirs }) => exists(objects, 'file', checksum, theirs)) ?? {
+    const { present, readable = present, mode, disableXattrs } = this.#target;
+    const found = readable.find(({ objects, mode: theirs }) => exists(objects, 'file', checksum, theirs)) ?? {
       objects: this.#target.destination,
       mode,
     };
@@ -300,8 +302,8 @@ export class ObjectWriter {
   }
 
   #sharePayload(fd: number, payload: Checksum | undefined): void {
-    const { destination, present } = this.#target;
-    if (payload !== undefined) sharePayload(fd, payload, [destination, ...present.map(({ objects }) => objects)]);
+    const { destination, present, readable = present } = this.#target;
+    if (payload !== undefined) sharePayload(fd, payload, [destination, ...readable.map(({ objects }) => objects)]);
   }
 
   #linkPayload(payload: Checksum | undefined, object: Checksum): void {

@@ -3,24 +3,44 @@
  *
  * A directory that nobody holds and that was made since the machine started is taken over with what is in it: the
  * objects of an interrupted transaction, but for its commits, need not be written again. After a restart nobody knows what reached the disk.
+ * A directory that may hold objects which nobody has verified is marked, and never taken over: its owner may have trusted
+ * where they came from, the next one need not.
  * Source: libostree `_ostree_repo_allocate_tmpdir` behaviour.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, existsSync, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, type Stats, statSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '@cambium/base';
 import { ofdLock } from '@cambium/system';
 
 const PREFIX = 'staging-';
 const LOCK_SUFFIX = '-lock';
+/** Not two characters long: libostree passes it over. */
+const UNVERIFIED_MARK = 'unverified';
 
 export interface Staging {
   readonly path: string;
   /** Whether nothing was taken over. */
   readonly isFresh: boolean;
+  /** Says that objects come which nobody verifies: what is staged is good for this transaction only. */
+  markUnverified(): void;
   /** Removes the directory and its lock. */
   remove(): void;
-  /** Lets go of the directory and keeps it for a later transaction. */
+  /** Lets go of the directory and keeps it for a later transaction, unless it is marked: then it goes. */
   release(): void;
 }
 
@@ -37,6 +57,10 @@ export function openStaging(tmp: string, bootId: string): Staging {
     if (!name.startsWith(prefix) || name.endsWith(LOCK_SUFFIX)) continue;
     const staging = tryHold(join(tmp, name));
     if (staging === undefined) continue;
+    if (isMarked(staging.path)) {
+      staging.remove();
+      continue;
+    }
     if (statSync(staging.path, { throwIfNoEntry: false })?.isDirectory() === true) {
       removeUnfinished(staging.path);
       return { ...staging, isFresh: false };
@@ -94,20 +118,43 @@ function tryHold(path: string, create = true): Staging | undefined {
     return undefined;
   }
   let open = true;
-  const release = (): void => {
+  let marked = false;
+  const close = (): void => {
     if (open) closeSync(fd);
     open = false;
+  };
+  const remove = (): void => {
+    try {
+      removeContent(path);
+      rmSync(lockPath, { force: true });
+    } finally {
+      close();
+    }
   };
   return {
     path,
     isFresh: true,
-    release,
-    remove: () => {
-      rmSync(path, { recursive: true, force: true });
-      rmSync(lockPath, { force: true });
-      release();
+    markUnverified: () => {
+      if (!marked) writeFileSync(join(path, UNVERIFIED_MARK), '');
+      marked = true;
+    },
+    remove,
+    release: () => {
+      // Once it is closed it may be somebody else's.
+      if (marked && open) remove();
+      else close();
     },
   };
+}
+
+function isMarked(path: string): boolean {
+  return existsSync(join(path, UNVERIFIED_MARK));
+}
+
+/** Removes a directory, its mark last: a kill on the way must not leave the objects without it. */
+function removeContent(path: string): void {
+  if (isMarked(path)) for (const name of readdirSync(path)) if (name !== UNVERIFIED_MARK) rmSync(join(path, name), { recursive: true, force: true });
+  rmSync(path, { recursive: true, force: true });
 }
 
 function isSameFile(a: Stats, b: Stats | undefined): boolean {

@@ -11,7 +11,7 @@ import { ostreeError } from '../errors.ts';
 import { encodeCommit, encodeMetadata, parseCommit } from '../format/commit-format.ts';
 import { encodeDirMeta, encodeDirTree, parseDirMeta, parseDirTree } from '../format/object-format.ts';
 import { loosePath, parseLoosePath, type StoredType } from '../format/object-path.ts';
-import type { Commit, DirMeta, DirTree, Metadata, MetadataType } from '../format/types.ts';
+import type { Commit, DirMeta, DirTree, Metadata, MetadataType, RepoMode } from '../format/types.ts';
 import { clearPartial, clearTombstone } from '../repo/commit-markers.ts';
 import { syncDirectory, syncFileSystem, writeFileDurably } from '../repo/durable-file.ts';
 import { measureFreeBlocks } from '../repo/free-blocks.ts';
@@ -42,6 +42,8 @@ export interface TransactionOptions {
    * says otherwise, so that commits of both get the same identity. Content over 1 MiB may still differ in size.
    */
   recordsSizes?: boolean | undefined;
+  /** What a parent repository has counts as being here and is not written: so are pulls, and so are libostree's commits not. */
+  reliesOnParent?: boolean | undefined;
   /** Names the run of the machine in the staging directory, instead of the kernel's `boot_id`. */
   bootId?: string | undefined;
 }
@@ -100,7 +102,7 @@ export class Transaction {
     this.#lock = lock;
     this.#staging = staging;
     const sync = { fsync: this.#fsync, perObject: options.perObjectFsync ?? repo.settings.perObjectFsync };
-    const setup = writerSetup(repo, staging, sync, options.recordsSizes === true);
+    const setup = writerSetup(repo, staging, sync, options);
     this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
@@ -175,12 +177,19 @@ export class Transaction {
     return this.#writer.mayHave;
   }
 
+  /** Where half-made files may lie beside the objects: they go with the transaction, those of a killed one when it is taken over. */
+  get staging(): string {
+    return this.#staging.path;
+  }
+
   /**
    * Hard-links an object file of another repository into place instead of copying it; both must store it in the same way, and the caller
    * answers for its content. Returns false where the file system does not link.
+   * @param verified whether the caller has verified it
    */
-  linkObject(type: StoredType, checksum: Checksum, path: string): boolean {
+  linkObject(type: StoredType, checksum: Checksum, path: string, verified: boolean): boolean {
     this.#mustBeOpen();
+    if (!verified) this.#staging.markUnverified();
     const target = join(this.#destination, loosePath(type, checksum, this.repo.mode));
     const stat = lstatSync(path);
     const content = type === 'file';
@@ -204,6 +213,7 @@ export class Transaction {
       this.workers,
       (checksum, objects, index, isMetadata) => (isMetadata ? this.#countMetadata(objects, index) : this.countContent(checksum, objects, index)),
       (header) => this.#writer.check(header),
+      () => this.#staging.markUnverified(),
     );
     return this.#content;
   }
@@ -286,7 +296,7 @@ export class Transaction {
     }
   }
 
-  /** Ends without a trace that readers see; what is staged, but for commits, is kept for the next transaction. */
+  /** Ends without a trace that readers see; what is staged, but for commits, is kept for the next transaction if all of it was verified. */
   async abort(): Promise<void> {
     if (this.#open) await this.#end();
   }
@@ -301,8 +311,11 @@ export class Transaction {
     await this.workers.close();
     this.repo.refs.pending = undefined;
     this.repo.staging = undefined;
-    this.#staging.release();
-    this.#lock.release();
+    try {
+      this.#staging.release();
+    } finally {
+      this.#lock.release();
+    }
   }
 
   #put(type: MetadataType, bytes: Uint8Array): Checksum {
@@ -374,14 +387,16 @@ function linkInto(path: string, target: string): boolean | undefined {
   }
 }
 
-function writerSetup(repo: Repo, staging: Staging, sync: { fsync: boolean; perObject: boolean }, recordsSizes: boolean): WriterSetup {
+function writerSetup(repo: Repo, staging: Staging, sync: { fsync: boolean; perObject: boolean }, options: TransactionOptions): WriterSetup {
   const { settings } = repo;
+  const { recordsSizes = false, reliesOnParent = false } = options;
   const objects = join(repo.path, 'objects');
   const direct = !sync.fsync || sync.perObject;
   // Nothing is looked up in a new repository. What another process brings meanwhile is found when objects are put in place.
   const isNew = !readdirSync(objects).some((name) => /^[0-9a-f]{2}$/.test(name));
-  const present = isNew ? [] : [{ objects, mode: repo.mode }];
-  for (let parent = repo.parent; parent !== undefined; parent = parent.parent) present.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
+  const own = isNew ? [] : [{ objects, mode: repo.mode }];
+  const parents: { objects: string; mode: RepoMode }[] = [];
+  for (let parent = repo.parent; parent !== undefined; parent = parent.parent) parents.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
   return {
     space: measureFreeBlocks(repo.path, settings.minFreeSpace),
     target: {
@@ -390,7 +405,8 @@ function writerSetup(repo: Repo, staging: Staging, sync: { fsync: boolean; perOb
       staging: staging.path,
       destination: direct ? objects : staging.path,
       isFresh: staging.isFresh && !direct,
-      present,
+      present: reliesOnParent ? [...own, ...parents] : own,
+      readable: [...own, ...parents],
       zlibLevel: settings.zlibLevel ?? (recordsSizes ? LIBOSTREE_ZLIB_LEVEL : DEFAULT_ZLIB_LEVEL),
       likeZlib: recordsSizes,
       syncEach: sync.fsync && sync.perObject,
