@@ -21,8 +21,8 @@ import { type DeltaPartHeader, type DeltaSuperblock, partObjects } from './super
 
 /** Where the pieces of a delta come from. */
 export interface DeltaInput {
-  /** Returns a part file, which is verified here. Called in order, for parts that are needed and not inline. */
-  part(index: number): Promise<Uint8Array>;
+  /** Returns a part file, which is verified here. Called in order, for parts that are needed and not inline. @param next the part that is needed next */
+  part(index: number, next: number | undefined): Promise<Uint8Array>;
   /** Puts an object that the delta leaves out into the transaction. Not called for objects that are there. */
   fallback(type: ObjectType, checksum: Checksum): Promise<void>;
 }
@@ -70,14 +70,17 @@ export async function applyDelta(transaction: Transaction, superblock: DeltaSupe
   const wanted = [...superblock.parts.entries()].filter(([, header]) => partObjects(header).some(({ type, checksum }) => scope.wants(type, checksum)));
   // Threads start while the first part is unpacked.
   transaction.workers.expect(wanted.reduce((sum, [, { usizeBytes }]) => sum + usizeBytes, 0));
+  const unpack = (at: number): Promise<DeltaPart> => {
+    const [index] = wanted[at] as (typeof wanted)[number];
+    return unpackPart(superblock, index, () => input.part(index, wanted[at + 1]?.[0]));
+  };
   let ahead: Promise<DeltaPart> | undefined;
-  for (const [i, numbered] of wanted.entries()) {
+  for (const [i, [, header]] of wanted.entries()) {
     signal?.throwIfAborted();
-    const [index, header] = numbered;
-    const part = await (ahead ?? unpackPart(superblock, index, (at) => input.part(at)));
+    const part = await (ahead ?? unpack(i));
     const next = wanted[i + 1];
     const fits = next !== undefined && header.usizeBytes + next[1].usizeBytes <= AHEAD_BYTES;
-    ahead = fits ? unpackPart(superblock, next[0], (at) => input.part(at)) : undefined;
+    ahead = fits ? unpack(i + 1) : undefined;
     // Looked at in its turn; a failure before that must not end the process.
     ahead?.catch(() => undefined);
     await applyPart(transaction, part, header, scope, signal);

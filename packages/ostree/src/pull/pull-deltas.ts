@@ -14,6 +14,14 @@ import type { ObjectFetcher } from './object-fetcher.ts';
 import type { DeltaTotals, PullEvent, PullOptions } from './pull-types.ts';
 import type { RemoteSource } from './remote-source.ts';
 
+/**
+ * A part is fetched into memory, and its size is only what the remote says. libostree begins a new part at 32 MB, so this much has
+ * only the part of one huge file that was kept from being a fallback.
+ */
+const MAX_PART_FILE_BYTES: number = 256 * 1024 * 1024;
+/** A larger part is not fetched while the one before it is still here. */
+const MAX_AHEAD_BYTES: number = 32 * 1024 * 1024;
+
 export class DeltaPuller {
   readonly totals: DeltaTotals = { parts: 0, partsFetched: 0, bytes: 0, usizeBytes: 0 };
   /** For indexes and superblocks. */
@@ -58,6 +66,15 @@ export class DeltaPuller {
       if (required) throw ostreeError('OSTREE_REMOTE_FILE_MISSING', `Static deltas required, but none found for ${ref ?? '(none)'} to ${to}`);
       return undefined;
     }
+    const huge = superblock.parts.findIndex((part, index) => part.sizeBytes > MAX_PART_FILE_BYTES && !superblock.inlineParts.has(index));
+    if (huge >= 0) {
+      // Its objects can be had singly.
+      if (!required) return undefined;
+      throw ostreeError('OSTREE_OBJECT_TOO_LARGE', `Part ${huge} of static delta ${deltaName(superblock)} is over the limit of ${MAX_PART_FILE_BYTES} bytes`, {
+        data: { part: huge, sizeBytes: superblock.parts[huge]?.sizeBytes, limitBytes: MAX_PART_FILE_BYTES },
+        hint: 'Pull without the requirement of static deltas',
+      });
+    }
     const bytes = superblock.parts.reduce((sum, part) => sum + part.sizeBytes, 0) + superblock.fallbacks.reduce((sum, each) => sum + each.sizeBytes, 0);
     const usizeBytes = superblock.parts.reduce((sum, part) => sum + part.usizeBytes, 0) + superblock.fallbacks.reduce((sum, each) => sum + each.usizeBytes, 0);
     this.totals.parts += superblock.parts.length;
@@ -72,8 +89,9 @@ export class DeltaPuller {
     const { signal } = this.#fetcher;
     const directory = deltaPath(superblock);
     const ahead = new Map<number, Promise<Uint8Array>>();
+    const sizeOf = (index: number): number => superblock.parts[index]?.sizeBytes ?? 0;
     const start = (index: number): Promise<Uint8Array> => {
-      const part = this.#part(`${directory}/${index}`, superblock.parts[index]?.sizeBytes ?? 0);
+      const part = this.#part(`${directory}/${index}`, sizeOf(index));
       part.catch(() => undefined);
       ahead.set(index, part);
       return part;
@@ -82,12 +100,12 @@ export class DeltaPuller {
       this.#transaction,
       superblock,
       {
-        part: async (index) => {
+        part: async (index, next) => {
           const wanted = ahead.get(index) ?? start(index);
           ahead.delete(index);
           // The next comes while this one is worked on.
-          const next = index + 1;
-          if (next < superblock.parts.length && !superblock.inlineParts.has(next)) start(next);
+          const isFile = next !== undefined && !superblock.inlineParts.has(next);
+          if (isFile && !ahead.has(next) && sizeOf(next) <= MAX_AHEAD_BYTES) start(next);
           return wanted;
         },
         fallback: (type, checksum) => this.#fetcher.fetchNow(type, checksum),
