@@ -40,6 +40,7 @@ export type * from './format/types.ts';
 export { cacheControl, isNamedByContent } from './publish/caching.ts';
 export { type CreateUsbOptions, createUsb } from './publish/create-usb.ts';
 export { type FindRemotesOptions, type FoundRemote, findRemotes, pullFromRemotes } from './publish/find-remotes.ts';
+export { publicConfig } from './publish/public-config.ts';
 export { type PushEvent, type PushResult, push } from './publish/push.ts';
 export { type S3Options, s3Target } from './publish/push-s3.ts';
 export { sftpTarget } from './publish/push-sftp.ts';

@@ -3,12 +3,15 @@ import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { cacheControl } from '@cambium/ostree';
+import { sha256Hex } from '@cambium/base';
+import { cacheControl, publicConfig } from '@cambium/ostree';
 import { isUnchanged, rangeOf, type Validators } from './conditions.ts';
 import { type RepoFile, repoFile, repoFileOfRequest } from './repo-path.ts';
 
 /** Up to here a file is read at once: nearly all objects are small, and a stream costs more than they do. */
 const SMALL_BYTES = 64 * 1024;
+const CONFIG = 'config';
+const MAX_CONFIG_BYTES = 1024 * 1024;
 /** A slow client holds one of these for each request. */
 const STREAM_CHUNK_BYTES = 64 * 1024;
 const FIXED_HEADERS = { 'content-type': 'application/octet-stream', 'x-content-type-options': 'nosniff' };
@@ -22,15 +25,18 @@ const FIXED_HEADERS = { 'content-type': 'application/octet-stream', 'x-content-t
 export async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<number> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, { allow: 'GET, HEAD' });
   const file = repoFileOfRequest(request.url ?? '');
-  const fd = file === undefined ? undefined : openPublic(root, file);
-  if (file === undefined || fd === undefined) return refuse(response, 404);
+  const opened = file === undefined ? undefined : openPublic(root, file);
+  if (file === undefined || opened === undefined) return refuse(response, 404);
+  const { fd, isConfig } = opened;
   let isOpen = true;
   try {
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) return refuse(response, 404);
-    const sizeBytes = Number(stat.size);
+    const made = isConfig ? readPublicConfig(fd, Number(stat.size)) : undefined;
+    const sizeBytes = made?.byteLength ?? Number(stat.size);
     // The inode too: two versions of a ref have one size, and may have one time on file systems with coarse clocks.
-    const etag = `"${[...(file.immutable ? [] : [stat.ino]), stat.size, stat.mtimeNs].map((part) => part.toString(36)).join('-')}"`;
+    const version = [...(file.immutable ? [] : [stat.ino]), stat.size, stat.mtimeNs].map((part) => part.toString(36)).join('-');
+    const etag = `"${made === undefined ? version : sha256Hex(made)}"`;
     const validators: Validators = { etag, modifiedMs: Number(stat.mtimeMs) };
     const headers = {
       ...FIXED_HEADERS,
@@ -49,7 +55,7 @@ export async function answer(root: string, request: IncomingMessage, response: S
       ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${stop - 1}/${sizeBytes}` }),
     };
     if (request.method === 'HEAD' || stop === start) return end(response, 200, head);
-    if (stop - start > SMALL_BYTES) {
+    if (made === undefined && stop - start > SMALL_BYTES) {
       isOpen = false; // The stream closes it.
       const body = createReadStream('', { fd, start, end: stop - 1, highWaterMark: STREAM_CHUNK_BYTES });
       response.writeHead(range === undefined ? 200 : 206, head);
@@ -59,8 +65,8 @@ export async function answer(root: string, request: IncomingMessage, response: S
       else response.end();
       return body.bytesRead;
     }
-    const bytes = Buffer.allocUnsafe(stop - start);
-    if (readSync(fd, bytes, 0, bytes.byteLength, start) < bytes.byteLength) return refuse(response, 500);
+    const bytes = made?.subarray(start, stop) ?? Buffer.allocUnsafe(stop - start);
+    if (made === undefined && readSync(fd, bytes, 0, bytes.byteLength, start) < bytes.byteLength) return refuse(response, 500);
     response.writeHead(range === undefined ? 200 : 206, head);
     response.end(bytes);
     return bytes.byteLength;
@@ -78,15 +84,25 @@ export async function answer(root: string, request: IncomingMessage, response: S
  * Opens a file that is public under its own name and where its links lead to: an alias of a ref is a link to another ref,
  * and a link to anything else must not make it public. (Who may write into the repository is trusted not to race.)
  */
-function openPublic(root: string, file: RepoFile): number | undefined {
+function openPublic(root: string, file: RepoFile): { fd: number; isConfig: boolean } | undefined {
   try {
     const real = realpathSync.native(join(root, file.path));
-    const isPublic = repoFile(relative(root, real)) !== undefined;
+    const path = relative(root, real);
+    if (repoFile(path) === undefined) return undefined;
     // A FIFO would block the thread for ever.
-    return isPublic ? openSync(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW) : undefined;
+    const fd = openSync(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    return { fd, isConfig: file.path === CONFIG || path === CONFIG };
   } catch {
     return undefined; // Missing, or not for us to read: nobody outside needs to know which.
   }
+}
+
+/** Returns what is sent for the config. @throws OSTREE_CONFIG_INVALID, and when it is too large for one */
+function readPublicConfig(fd: number, sizeBytes: number): Buffer {
+  if (sizeBytes > MAX_CONFIG_BYTES) throw new RangeError(`A config of ${sizeBytes} bytes`);
+  const bytes = Buffer.alloc(sizeBytes);
+  const end = readSync(fd, bytes, 0, sizeBytes, 0);
+  return Buffer.from(publicConfig(bytes.toString('utf8', 0, end)));
 }
 
 function refuse(response: ServerResponse, status: number, headers: Record<string, string> = {}): number {

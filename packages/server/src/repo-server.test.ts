@@ -140,6 +140,35 @@ test('what may be cached, and for how long', { skip }, async (t) => {
   assert.notEqual((await fetch(`${url}/refs/heads/apps/shop`)).headers.get('etag'), before);
 });
 
+test('of the config only what clients need gets out, under any name', { skip }, async (t) => {
+  const { repo } = makeRepo(t);
+  const config = readFileSync(join(repo, 'config'), 'utf8').trimEnd();
+  const secrets = '# core secret\n[remote "o"]\nurl=https://user:secret@example.org/\n[ex-integrity]\nfsverity=maybe\n[more]\nkey=secret\n';
+  writeFileSync(join(repo, 'config'), `# secret\n${config}\n${secrets}`);
+  symlinkSync('../../config', join(repo, 'refs/heads/settings'));
+  const server = await serve(t, { repo });
+  const tags: (string | null)[] = [];
+  for (const path of ['config', 'refs/heads/settings']) {
+    const answer = await fetch(`${server.url}/${path}`);
+    const text = await answer.text();
+    assert.equal(text, `${config}\n\n[ex-integrity]\nfsverity=maybe\n`);
+    assert.equal(answer.headers.get('content-length'), String(text.length));
+    tags.push(answer.headers.get('etag'));
+    const part = await fetch(`${server.url}/${path}`, { headers: { range: 'bytes=-1000' } });
+    assert.equal(await part.text(), text);
+  }
+  const head = ostree('rev-parse', `--repo=${repo}`, 'apps/shop');
+  assert.equal(ostree('rev-parse', `--repo=${await pullInto(t, server, [])}`, 'origin:apps/shop'), head);
+  // What is sent has not changed when only the rest has.
+  writeFileSync(join(repo, 'config'), `${config}\n[ex-integrity]\nfsverity=maybe\n`);
+  assert.deepEqual(tags, [(await fetch(`${server.url}/config`)).headers.get('etag'), tags[0]]);
+  writeFileSync(join(repo, 'config'), `${config}\n[ex-integrity]\nfsverity=yes\n`);
+  assert.notEqual((await fetch(`${server.url}/config`)).headers.get('etag'), tags[0]);
+  writeFileSync(join(repo, 'config'), 'secret');
+  const broken = await fetch(`${server.url}/config`);
+  assert.deepEqual([broken.status, await broken.text()], [500, '']);
+});
+
 test('nothing else gets out: traversal, directories, links, other methods', { skip }, async (t) => {
   const { repo } = makeRepo(t);
   writeFileSync(join(repo, '..', 'secret'), 'secret');

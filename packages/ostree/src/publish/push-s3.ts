@@ -30,23 +30,30 @@ export function s3Target(options: S3Options): PushTarget {
   const prefix = prefixOf(options.prefix ?? '');
   const keyOf = (path: string): string => `${prefix}${path}`;
 
+  /** Returns some of the keys that begin so, and what asks for the next ones. */
+  const listPage = async (
+    start: string,
+    more: { 'continuation-token'?: string; 'max-keys'?: string },
+    signal: AbortSignal | undefined,
+  ): Promise<{ keys: string[]; next: string | undefined }> => {
+    const answer = await bucket.ask({ method: 'GET', query: { 'list-type': '2', prefix: start, ...more }, signal });
+    if (answer.status !== 200) throw bucket.refusal(answer, `list "${start}"`);
+    const list = parseAnswer(answer.body);
+    // Some proxies have a page of their own for everything: what it does not list would be sent to it.
+    if (list.name !== 'ListBucketResult') throw bucket.refusal(answer, `understand the list of "${start}"`);
+    const keys = childrenOf(list, 'Contents').map((entry) => textOf(entry, 'Key') ?? '');
+    const next = textOf(list, 'IsTruncated') === 'true' ? (textOf(list, 'NextContinuationToken') ?? '') : undefined;
+    if (next === '' || (next !== undefined && next === more['continuation-token'])) throw bucket.refusal(answer, `list "${start}" to its end`);
+    return { keys: keys.filter((key) => key.startsWith(start)), next };
+  };
+
   const namesIn = async (directory: string, signal: AbortSignal | undefined): Promise<string[]> => {
     const start = `${keyOf(directory)}/`;
     const names: string[] = [];
     for (let token: string | undefined; ; ) {
-      const query = { 'list-type': '2', prefix: start, ...(token === undefined ? {} : { 'continuation-token': token }) };
-      const answer = await bucket.ask({ method: 'GET', query, signal });
-      if (answer.status !== 200) throw bucket.refusal(answer, `list "${start}"`);
-      const list = parseAnswer(answer.body);
-      // Some proxies have a page of their own for everything: what it does not list would be sent to it.
-      if (list.name !== 'ListBucketResult') throw bucket.refusal(answer, `understand the list of "${start}"`);
-      for (const entry of childrenOf(list, 'Contents')) {
-        const key = textOf(entry, 'Key') ?? '';
-        if (key.startsWith(start) && !key.includes('/', start.length)) names.push(key.slice(start.length));
-      }
-      if (textOf(list, 'IsTruncated') !== 'true') return names;
-      const next = textOf(list, 'NextContinuationToken');
-      if (next === undefined || next === token) throw bucket.refusal(answer, `list "${start}" to its end`);
+      const { keys, next } = await listPage(start, token === undefined ? {} : { 'continuation-token': token }, signal);
+      for (const key of keys) if (!key.includes('/', start.length)) names.push(key.slice(start.length));
+      if (next === undefined) return names;
       token = next;
     }
   };
@@ -64,6 +71,12 @@ export function s3Target(options: S3Options): PushTarget {
     list: async (directories, signal) => {
       const found = await mapLimit(directories, AT_ONCE, async (directory) => [directory, await namesIn(directory, signal)] as const);
       return new Map(found.filter(([, names]) => names.length > 0));
+    },
+    exists: async (path, signal) => {
+      // What begins with its name comes in order of keys: itself first.
+      const file = await listPage(keyOf(path), { 'max-keys': '1' }, signal);
+      if (file.keys.includes(keyOf(path))) return true;
+      return (await listPage(`${keyOf(path)}/`, { 'max-keys': '1' }, signal)).keys.length > 0;
     },
     read: async (path, limitBytes, signal) => {
       const key = keyOf(path);

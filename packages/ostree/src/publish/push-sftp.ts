@@ -1,8 +1,9 @@
 /** A push over SSH, through the system's own `sftp` in batch mode: its keys, agents, jump hosts and configuration apply. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { basename, dirname } from 'node:path/posix';
 import { ostreeError } from '../errors.ts';
 import { readBounded } from '../repo/bounded-file.ts';
 import type { PushFile, PushTarget } from './push-target.ts';
@@ -25,6 +26,19 @@ export function sftpTarget(options: SftpOptions): PushTarget {
   const at = (path: string): string => quoted(`${directory}/${path}`);
   const session = (commands: Iterable<string>, signal: AbortSignal | undefined, onLine: (line: string) => void): Promise<void> =>
     runSession(options, name, commands, signal, onLine);
+  /** Whether a path is in the list of its directory, or, when there is none, that in its own. */
+  const isThere = async (path: string, signal: AbortSignal | undefined): Promise<boolean> => {
+    const listing = new Listing(path);
+    try {
+      await session([listing.command, '-pwd'], signal, listing.take);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const parent = dirname(path);
+      if (!listing.isBegun || listing.isOver || parent === dirname(parent) || (await isThere(parent, signal))) throw error;
+      return false;
+    }
+    return listing.hasName();
+  };
   return {
     name,
     atOnce: 1,
@@ -47,11 +61,21 @@ export function sftpTarget(options: SftpOptions): PushTarget {
       );
       return found;
     },
+    exists: (path, signal) => isThere(`${directory}/${path}`, signal),
     read: (path, limitBytes, signal) =>
       withScratch(async (scratch) => {
         const local = join(scratch, 'file');
-        await session([`-get ${at(path)} ${quoted(local)}`], signal, () => undefined);
-        if (!existsSync(local)) return undefined;
+        const listing = new Listing(`${directory}/${path}`);
+        try {
+          await session([`-${listing.command}`, `get ${at(path)} ${quoted(local)}`], signal, listing.take);
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (!listing.isBegun) throw error;
+          // sftp does not say why it could not: only a listing tells what is not there from what must not be read.
+          const isWhole = listing.isOver && !listing.isEmpty;
+          if (isWhole ? listing.hasName() : await isThere(listing.path, signal)) throw error;
+          return undefined;
+        }
         return readBounded(local, limitBytes, () => ostreeError('OSTREE_PUSH_FAILED', `Cannot read "${path}" in ${name}: over ${limitBytes} bytes`));
       }),
     makeDirectories: (paths, signal) =>
@@ -89,6 +113,47 @@ export function sftpTarget(options: SftpOptions): PushTarget {
     hold: () => Promise.resolve(() => undefined),
     settle: () => Promise.resolve(),
   };
+}
+
+/** What `ls` says of the directory of a path. */
+class Listing {
+  readonly path: string;
+  readonly command: string;
+  /** A session speaks only when there is a connection. */
+  isBegun = false;
+  /** The next command is echoed when this one has ended. */
+  isOver = false;
+  readonly #names = new Set<string>();
+
+  constructor(path: string) {
+    this.path = path;
+    this.command = `ls -1a ${quoted(dirname(path))}`;
+  }
+
+  get isEmpty(): boolean {
+    return this.#names.size === 0;
+  }
+
+  readonly take = (line: string): void => {
+    if (this.isOver) return;
+    if (!line.startsWith('sftp> ')) this.#names.add(unescapeName(line.slice(line.lastIndexOf('/') + 1).trimEnd()));
+    else if (this.isBegun) this.isOver = true;
+    else this.isBegun = true;
+  };
+
+  hasName(): boolean {
+    return this.#names.has(basename(this.path));
+  }
+}
+
+/** Bytes that the locale cannot show come in octal. */
+function unescapeName(name: string): string {
+  if (!/\\[0-7]{3}/.test(name)) return name;
+  const bytes = Buffer.from(name).toString('latin1');
+  return Buffer.from(
+    bytes.replace(/\\([0-7]{3})/g, (_all, digits: string) => String.fromCharCode(Number.parseInt(digits, 8) & 0xff)),
+    'latin1',
+  ).toString('utf8');
 }
 
 /** Inside quotes sftp takes patterns' characters as they are. */

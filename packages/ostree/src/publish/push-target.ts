@@ -1,6 +1,6 @@
 /** A place that a push writes to: files under a root, laid out as a repository. */
 import { randomBytes } from 'node:crypto';
-import { accessSync, chmodSync, constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, chmodSync, constants, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
@@ -21,7 +21,9 @@ export interface PushTarget {
   readonly atOnce: number;
   /** Returns the names in each of the directories that exist. */
   list(directories: readonly string[], signal?: AbortSignal): Promise<Map<string, string[]>>;
-  /** Returns a small file; undefined when there is none. */
+  /** Returns whether there is a file or directory of this name; fails when that cannot be found out. */
+  exists(path: string, signal?: AbortSignal): Promise<boolean>;
+  /** Returns a small file; undefined when there is none, and only then: what cannot be read is a failure. */
   read(path: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined>;
   /** Makes directories, parents first; those that are there stay. */
   makeDirectories(paths: readonly string[], signal?: AbortSignal): Promise<void>;
@@ -49,13 +51,15 @@ export function directoryTarget(root: string): PushTarget {
       }
       return found;
     },
+    exists: async (path) => isThere(join(root, path)),
     read: async (path, limitBytes) => {
       try {
         return readBounded(join(root, path), limitBytes, () =>
           ostreeError('OSTREE_PUSH_FAILED', `Cannot read "${path}" in ${root}: no regular file of at most ${limitBytes} bytes`),
         );
       } catch (error) {
-        if (errnoOf(error) === 'ENOENT') return undefined;
+        // A link that leads nowhere is there.
+        if (errnoOf(error) === 'ENOENT' && !isThere(join(root, path))) return undefined;
         throw error;
       }
     },
@@ -90,4 +94,8 @@ export function directoryTarget(root: string): PushTarget {
     },
     settle: async () => syncFileSystem(root),
   };
+}
+
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }

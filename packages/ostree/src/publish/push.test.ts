@@ -1,7 +1,7 @@
 /** Publishing: what arrives is what the real `ostree` reads and finds sound, also after a kill at any file. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Checksum } from '@cambium/base';
@@ -137,4 +137,38 @@ test('what is refused: damage, other modes, partial commits, refs that are not t
   // Nothing has been begun.
   assert.equal(existsSync(at), false);
   await assert.rejects(push(repo, directoryTarget(join(directory, 'elsewhere')), { refs: ['main'] }, AbortSignal.abort()), { name: 'AbortError' });
+});
+
+test('a config that cannot be read is not taken for none, and objects without one not for a new place', {
+  skip: firstReason(skipSftp, needsPeer('setpriv')),
+}, async (t) => {
+  const directory = scratch(t);
+  const { repo } = await source(directory);
+  chmodSync(directory, 0o755);
+  const at = join(directory, 'public');
+  const config = join(at, 'config');
+  ostree(at, 'init', '--mode=bare-user');
+  const before = readFileSync(config, 'utf8');
+  // Who may write there, and not read the config.
+  const stranger = join(directory, 'server');
+  writeFileSync(stranger, `#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups ${server}\n`, { mode: 0o755 });
+  for (const name of ['.', ...readdirSync(at, { recursive: true, encoding: 'utf8' })]) chmodSync(join(at, name), 0o777);
+  chmodSync(config, 0o600);
+  await assert.rejects(push(repo, sftpTarget({ arguments: ['-D', stranger], directory: at })), { code: 'OSTREE_PUSH_FAILED' });
+  assert.equal(readFileSync(config, 'utf8'), before);
+  // A place that may be passed through and not be listed says nothing of what is in it.
+  chmodSync(at, 0o711);
+  await assert.rejects(push(repo, sftpTarget({ arguments: ['-D', stranger], directory: at })), { code: 'OSTREE_PUSH_FAILED' });
+
+  rmSync(config);
+  const sftp = sftpTarget({ arguments: ['-D', server as string], directory: at });
+  for (const target of [sftp, directoryTarget(at)]) {
+    await assert.rejects(push(repo, target), { code: target === sftp ? 'OSTREE_PUSH_FAILED' : 'OSTREE_REPO_NOT_FOUND' });
+    assert.equal(existsSync(config), false);
+    assert.deepEqual([await target.exists('objects'), await target.exists('config'), await target.exists('refs/heads/a/b')], [true, false, false]);
+    assert.equal(await target.read('refs/heads/a/b', 100), undefined);
+  }
+  symlinkSync('nowhere', config);
+  for (const target of [sftp, directoryTarget(at)]) await assert.rejects(target.read('config', 1000));
+  assert.equal(existsSync(config), false);
 });

@@ -17,6 +17,7 @@ import { parseSummary } from '../format/summary.ts';
 import { partialReason } from '../repo/commit-markers.ts';
 import type { Repo } from '../repo/repo.ts';
 import { traverse } from '../repo/traverse.ts';
+import { NEW_PUBLIC_CONFIG } from './public-config.ts';
 import type { PushFile, PushTarget } from './push-target.ts';
 
 export interface PushOptions {
@@ -46,8 +47,8 @@ export interface PushResult {
 
 const MAX_CONFIG_BYTES = 1024 * 1024;
 const MAX_REF_BYTES = 1024;
-/** Their existence makes a repository, `objects` last. */
-const DIRECTORIES = ['tmp', 'extensions', 'state', 'refs', 'refs/heads', 'refs/mirrors', 'refs/remotes', 'objects'];
+/** Of a new repository. `objects` comes after its config: a place that has objects and no config is not a new one. */
+const DIRECTORIES = ['tmp', 'extensions', 'state', 'refs', 'refs/heads', 'refs/mirrors', 'refs/remotes'];
 
 /**
  * @throws OSTREE_REPO_UNSUPPORTED unless both sides are of mode archive, OSTREE_REF_NOT_FOUND OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT
@@ -130,7 +131,10 @@ async function run(
     summaryFiles.map((file) => [file]),
   ];
   await target.makeDirectories(isNew ? DIRECTORIES : ['tmp'], signal);
-  if (isNew) await target.put([[{ path: 'config', content: Buffer.from('[core]\nrepo_version=1\nmode=archive-z2\n') }]], signal, () => undefined);
+  if (isNew) {
+    await target.put([[{ path: 'config', content: Buffer.from(NEW_PUBLIC_CONFIG) }]], signal, () => undefined);
+    await target.makeDirectories(['objects'], signal);
+  }
   const directories = new Set<string>();
   for (const { path } of stages.flat(2)) for (let at = dirname(path); at !== '.'; at = dirname(at)) directories.add(at);
   await target.makeDirectories([...directories].sort(), signal);
@@ -167,7 +171,13 @@ function wantedRefs(repo: Repo, names: readonly string[] | undefined): Map<strin
 /** Returns whether there is no repository yet. */
 async function checkTarget(target: PushTarget, signal: AbortSignal | undefined): Promise<boolean> {
   const config = await target.read('config', MAX_CONFIG_BYTES, signal);
-  if (config === undefined) return true;
+  if (config === undefined) {
+    // Of whatever mode it is: a new config would make another repository of it.
+    if (!(await target.exists('objects', signal))) return true;
+    throw ostreeError('OSTREE_PUSH_FAILED', `Cannot push to ${target.name}: it has objects and no config`, {
+      hint: 'Put its config back, or push to a place that is empty',
+    });
+  }
   const mode = repoModeOf(KeyFile.parse(Buffer.from(config).toString('utf8'), `config of ${target.name}`).string('core', 'mode')?.trim() ?? 'bare');
   if (mode !== 'archive')
     throw ostreeError('OSTREE_REPO_UNSUPPORTED', `Cannot push to ${target.name}: the mode of the repository there is ${mode ?? 'unknown'}, not archive`);
