@@ -12,6 +12,8 @@ test('failures of sockets and TLS get codes, and say whether another try may hel
     [failure('ECONNREFUSED'), 'HTTP_UNREACHABLE', false],
     [failure('EHOSTUNREACH'), 'HTTP_UNREACHABLE', false],
     [failure('EAI_AGAIN'), 'HTTP_UNREACHABLE', true],
+    [failure('EMFILE', { syscall: 'connect' }), 'HTTP_UNREACHABLE', true],
+    [failure('ENFILE', { syscall: 'connect' }), 'HTTP_UNREACHABLE', true],
     [failure('ECONNRESET'), 'HTTP_UNREACHABLE', true],
     [failure('UND_ERR_SOCKET'), 'HTTP_UNREACHABLE', true],
     [failure('UND_ERR_CONNECT_TIMEOUT'), 'HTTP_TIMEOUT', true],
@@ -42,5 +44,7 @@ test('other failures are nobody else’s business', () => {
   assert.equal(networkProblem(new KnownError({ code: 'X', kind: 'input', message: 'x' }), url), undefined);
   assert.equal(networkProblem(new TypeError('x'), url), undefined);
   assert.equal(networkProblem(failure('ENOENT'), url), undefined);
+  // A file that could not be opened for what was received.
+  assert.equal(networkProblem(failure('EMFILE', { syscall: 'open' }), url), undefined);
   assert.equal(networkProblem('x', url), undefined);
 });

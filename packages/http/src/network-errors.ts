@@ -14,6 +14,8 @@ export interface NetworkProblem {
 /** Certificate failures of OpenSSL, as Node names them. */
 const UNTRUSTED =
   /^(?:CERT_|CRL_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|ERR_TLS_CERT_ALTNAME|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED)/;
+/** System calls that Node names when there is no connection yet. */
+const CONNECTING: ReadonlySet<string> = new Set(['connect', 'getaddrinfo', 'socket']);
 const TLS_FAILED = /^(?:ERR_SSL_|ERR_TLS_|EPROTO)/;
 
 /** The server wants to know who we are (mutual TLS), and is not content with what it got. */
@@ -24,7 +26,7 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
   if (isKnownError(error, 'HTTP_TOO_SLOW')) return { error, transient: true, protocol: false };
   if (isKnownError(error)) return undefined;
   if (!(error instanceof Error)) return undefined;
-  const code = codeOf(error);
+  const { code, syscall } = originOf(error);
   if (code === undefined) return undefined;
   const where = displayUrl(url);
   const host = url.host;
@@ -78,6 +80,11 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
     case 'ENETDOWN':
     case 'EADDRNOTAVAIL':
       return lost(`Cannot reach ${host}: no route`, false, 'Check the network');
+    case 'EMFILE':
+    case 'ENFILE':
+      // Whoever keeps what is received opens files too; those failures are not of the network.
+      if (syscall === undefined || !CONNECTING.has(syscall)) return undefined;
+      return lost(`Cannot reach ${host}: too many files are open`, true, 'Raise the limit of open files: ulimit -n');
     case 'EAI_AGAIN':
       return lost(`Cannot reach ${host}: its name cannot be looked up now`, true, 'Check the network');
     case 'UND_ERR_CONNECT_TIMEOUT':
@@ -143,12 +150,13 @@ const TRUST_REASONS: Readonly<Record<string, string>> = {
 };
 
 /** Node wraps the attempts on several addresses in one error, undici some failures in another. */
-function codeOf(error: Error): string | undefined {
+function originOf(error: Error): { code?: string; syscall?: string } {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; depth++) {
     // undici's parser leaves out the code of some failures.
-    if (at.name === 'HTTPParserError') return 'HPE_INVALID';
-    if ('code' in at && typeof at.code === 'string' && at.code !== 'UND_ERR_UNKNOWN') return at.code;
+    if (at.name === 'HTTPParserError') return { code: 'HPE_INVALID' };
+    if ('code' in at && typeof at.code === 'string' && at.code !== 'UND_ERR_UNKNOWN')
+      return { code: at.code, ...('syscall' in at && typeof at.syscall === 'string' ? { syscall: at.syscall } : {}) };
     at = at instanceof AggregateError ? at.errors[0] : at.cause;
   }
-  return undefined;
+  return {};
 }

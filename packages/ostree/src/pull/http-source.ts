@@ -32,11 +32,29 @@ const NETWORK_RETRIES = 5;
 const MAX_MIRRORLIST_BYTES: number = 1024 * 1024;
 const MIRRORLIST = 'mirrorlist=';
 
-/** @throws OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR OSTREE_METALINK_INVALID HTTP_* */
+/** Source: RFC 9110 section 5.6.2, `token`. */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+/** They are about the connection or the body, which are not the caller's. Source: RFC 9110 sections 7.6.1 and 8.6, 10.1.1. */
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'expect',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** @throws OSTREE_OPTION_INVALID OSTREE_REMOTE_UNUSABLE OSTREE_REMOTE_ERROR OSTREE_METALINK_INVALID HTTP_* */
 export async function openHttpSource(repoPath: string, remote: RemoteConfig, options: HttpSourceOptions, signal?: AbortSignal): Promise<RemoteSource> {
   const { metalink } = remote;
   const url = options.url ?? remote.url;
   if (url === undefined && metalink === undefined) throw ostreeError('OSTREE_REMOTE_UNUSABLE', `No "url" option in remote "${remote.name}"`);
+  for (const [name, value] of options.headers ?? []) checkHeader(name, value);
+  if (options.userAgent !== undefined) checkHeader('user-agent', options.userAgent);
   const transport = transportFor(remote, options);
   try {
     const source = new HttpSource(transport, readCookies(repoPath, remote.name), options.headers ?? []);
@@ -206,7 +224,10 @@ class HttpSource implements RemoteSource {
     if (since?.etag !== undefined) headers['if-none-match'] = since.etag;
     if (since?.lastModified !== undefined) headers['if-modified-since'] = since.lastModified;
     const cookie = cookieHeader(this.#cookies, url);
-    if (cookie !== undefined) headers.cookie = cookie;
+    if (cookie !== undefined) {
+      checkHeader('cookie', cookie);
+      headers.cookie = cookie;
+    }
     for (const [name, value] of this.#headers) headers[name.toLowerCase()] = value;
     return this.#transport.exchange({ method: 'GET', url, headers, signal, resume: true }, async (response) => {
       const { status } = response;
@@ -255,6 +276,14 @@ class HttpSource implements RemoteSource {
       yield chunk;
     }
   }
+}
+
+/** The value may be a password, and is not told. */
+function checkHeader(name: string, value: string): void {
+  const what = JSON.stringify(name);
+  if (!HEADER_NAME.test(name)) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot send HTTP header ${what}: not a name of one`);
+  if (OWN_HEADERS.has(name.toLowerCase())) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot send HTTP header ${what}: it is not for callers to set`);
+  if (!HEADER_VALUE.test(value)) throw ostreeError('OSTREE_OPTION_INVALID', `Cannot send HTTP header ${what}: its value has characters that no header has`);
 }
 
 function headerOf(response: HttpResponse, name: string): string | undefined {

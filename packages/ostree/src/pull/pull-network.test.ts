@@ -176,3 +176,23 @@ test('a repository that is replaced while it is pulled: what belongs together co
   await succeeds(path);
   assert.notEqual(newest, source.second);
 });
+
+test('headers that no request can have are refused before one is sent', { skip }, async (t) => {
+  const source = makeRepo(scratch(t), 'archive');
+  const server = await startStaticServer({ directory: source.repo });
+  defer(t, () => server.stop());
+  for (const [name, value] of [
+    ['X A', 'b'],
+    ['', 'b'],
+    ['x-a', 'b\r\nx-b: c'],
+    ['x-a', '\u20ac'],
+    ['Content-Length', '5'],
+    ['Transfer-Encoding', 'chunked'],
+    ['Connection', 'close'],
+    ['Expect', '100-continue'],
+  ] as const) {
+    await fails(await target(t, server.url), /^OSTREE_OPTION_INVALID$/, { headers: [[name, value]] });
+  }
+  assert.deepEqual(server.requests(), []);
+  await succeeds(await target(t, server.url), { headers: [['X-A', 'caf\u00e9\tb']] });
+});
