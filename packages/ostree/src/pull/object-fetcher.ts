@@ -3,9 +3,9 @@
  * requests at once. Each object has its checksum before anything takes its name.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Checksum, isKnownError } from '@cambium/base';
+import type { Checksum } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
 import { checksumOf, headerLength, longestFilez, MAX_METADATA_BYTES, parseDirMeta, parseDirTree, parseFilezHeader } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
@@ -18,6 +18,7 @@ import type { Transaction } from '../write/transaction.ts';
 import { FetchQueue } from './fetch-queue.ts';
 import { missingFile } from './http-source.ts';
 import { LocalObjects } from './local-objects.ts';
+import { PresentObjects } from './present-objects.ts';
 import type { PullEvent, PullOptions } from './pull-types.ts';
 import type { IncomingFile, RemoteSource } from './remote-source.ts';
 
@@ -34,8 +35,6 @@ interface SpooledFile {
 
 interface PendingTree {
   checksum: Checksum;
-  /** The same directory of a commit that is here whole: what is equal need not be looked at. */
-  base: Checksum | undefined;
   /** Remaining components of the paths that are wanted below; undefined for all. */
   paths: readonly (readonly string[])[] | undefined;
 }
@@ -57,8 +56,7 @@ export class ObjectFetcher {
   readonly #queue: FetchQueue;
   readonly #trees: PendingTree[] = [];
   readonly #trusted: boolean;
-  /** First bytes of the checksums of objects that are here: of a new repository nothing need be looked up. */
-  #present: { stored: ReadonlySet<string>; staged: ReadonlySet<string> } | undefined;
+  readonly #present: PresentObjects;
   /** Half-fetched large objects, in the staging directory: those of a killed pull go when it is taken over. */
   readonly #spool: string;
   #spooled = 0;
@@ -70,6 +68,7 @@ export class ObjectFetcher {
     this.#source = source;
     this.#transaction = transaction;
     this.#repo = transaction.repo;
+    this.#present = new PresentObjects(transaction.repo);
     this.#options = options;
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
     this.#on = on;
@@ -87,13 +86,16 @@ export class ObjectFetcher {
     return this.#signal;
   }
 
-  /** Asks for all that a tree needs; {@link drain} waits for it. @param base the tree of a commit that is here whole */
-  wantTree(root: TreeRoot, base: TreeRoot | undefined): void {
-    this.#present = this.#prefixes();
+  /**
+   * Asks for all that a tree needs; {@link drain} waits for it. Also what an older commit has in common with it is looked at:
+   * that commit may have been whole once and have lost objects since.
+   */
+  wantTree(root: TreeRoot): void {
+    this.#present.refresh();
     const { subpaths } = this.#options;
     const paths = subpaths === undefined || subpaths.length === 0 ? undefined : subpaths.map((path) => path.split('/').filter((part) => part !== ''));
     this.#wantMetadata('dirmeta', root.meta);
-    this.#wantTreeObject({ checksum: root.tree, base: base?.tree, paths: paths?.some((path) => path.length === 0) === true ? undefined : paths });
+    this.#wantTreeObject({ checksum: root.tree, paths: paths?.some((path) => path.length === 0) === true ? undefined : paths });
   }
 
   /** Puts one object into the transaction, now. */
@@ -151,7 +153,7 @@ export class ObjectFetcher {
   }
 
   #wantMetadata(type: 'dirmeta', checksum: Checksum): void {
-    if (!this.#seen.add(type, checksum) || this.#has(type, checksum) || this.#fromLocal(type, checksum)) return;
+    if (!this.#seen.add(type, checksum) || this.#present.has(type, checksum) || this.#fromLocal(type, checksum)) return;
     this.#queue.addUrgent(async () => {
       const bytes = await this.fetchMetadata(type, checksum);
       parseDirMeta(bytes);
@@ -162,11 +164,10 @@ export class ObjectFetcher {
   }
 
   #wantTreeObject(tree: PendingTree): void {
-    if (tree.checksum === tree.base) return;
     // A part of a tree may be wanted twice in different parts.
     if (tree.paths === undefined && !this.#seen.add('dirtree', tree.checksum)) return;
     this.#treesOpen++;
-    if (this.#has('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
+    if (this.#present.has('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
       this.#trees.push(tree);
       this.#walk();
       return;
@@ -207,50 +208,23 @@ export class ObjectFetcher {
     });
   }
 
-  #visit({ base, paths }: PendingTree, tree: DirTree): void {
-    const old = base === undefined ? undefined : this.#oldTree(base);
-    const oldFiles = new Set(old?.files.map(({ checksum }) => checksum));
-    const oldDirs = new Map(old?.dirs.map((dir) => [dir.name, dir]));
+  #visit({ paths }: PendingTree, tree: DirTree): void {
     for (const { name, checksum } of tree.files) {
       if (paths !== undefined && !paths.some((path) => path.length === 1 && path[0] === name)) continue;
-      if (!oldFiles.has(checksum)) this.#wantFile(checksum);
+      this.#wantFile(checksum);
     }
     for (const { name, tree: below, meta } of tree.dirs) {
       const inside = paths?.filter((path) => path[0] === name).map((path) => path.slice(1));
       if (inside?.length === 0) continue;
       this.#wantMetadata('dirmeta', meta);
-      this.#wantTreeObject({ checksum: below, base: oldDirs.get(name)?.tree, paths: inside?.some((path) => path.length === 0) === true ? undefined : inside });
+      this.#wantTreeObject({ checksum: below, paths: inside?.some((path) => path.length === 0) === true ? undefined : inside });
     }
     this.#treesOpen--;
     this.#report();
   }
 
-  #has(type: MetadataType | 'file', checksum: Checksum): boolean {
-    const first = checksum.slice(0, 2);
-    if (this.#present === undefined || this.#present.staged.has(first)) return this.#repo.hasObject(type, checksum);
-    // What this pull has staged since is known, so one place is left to look at, or none.
-    return this.#present.stored.has(first) && this.#repo.hasStored(type, checksum);
-  }
-
-  /** What cannot be read of the base is fetched, unless it is found here by its checksum. */
-  #oldTree(checksum: Checksum): DirTree | undefined {
-    try {
-      return this.#repo.readDirTree(checksum);
-    } catch (error) {
-      if (isKnownError(error, 'OSTREE_OBJECT_MISSING') || isKnownError(error, 'OSTREE_OBJECT_CORRUPT')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Returns what objects that are here begin with; undefined when a parent repository may have any. */
-  #prefixes(): { stored: ReadonlySet<string>; staged: ReadonlySet<string> } | undefined {
-    const { path, parent, staging } = this.#repo;
-    if (parent !== undefined) return undefined;
-    return { stored: new Set(readdirSync(join(path, 'objects'))), staged: new Set(staging === undefined ? [] : readdirSync(staging)) };
-  }
-
   #wantFile(checksum: Checksum): void {
-    if (!this.#seen.add('file', checksum) || this.#has('file', checksum) || this.#fromLocal('file', checksum)) return;
+    if (!this.#seen.add('file', checksum) || this.#present.has('file', checksum) || this.#fromLocal('file', checksum)) return;
     this.#contentWanted++;
     this.#queue.addFile(checksum);
   }

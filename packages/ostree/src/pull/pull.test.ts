@@ -10,9 +10,11 @@ import { fsck } from '../check/fsck.ts';
 import { KeyFile } from '../format/key-file.ts';
 import { encodeFilezHeader } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
+import type { ObjectSet } from '../format/object-set.ts';
 import type { RepoMode } from '../format/types.ts';
 import { makeRepo, ostree, record, type TestRepo } from '../real-ostree.test.ts';
 import { Repo } from '../repo/repo.ts';
+import { traverse } from '../repo/traverse.ts';
 import { pull } from './pull.ts';
 import { formatPullResult } from './pull-text.ts';
 import type { PullEvent, PullOptions } from './pull-types.ts';
@@ -179,6 +181,32 @@ const FAULTS: ReadonlyArray<[name: string, fault: StaticFault, code: RegExp]> = 
   ['nothing', { do: 'replace', body: '' }, /^OSTREE_OBJECT_CORRUPT$/],
   ['endless', { do: 'replace', body: Buffer.alloc(3_000_000) }, /^OSTREE_OBJECT_(?:CORRUPT|TOO_LARGE)$/],
 ];
+
+for (const mode of ['archive', 'bare-user', 'bare'] as const) {
+  test(`an update of ${mode} finds what an older commit has lost`, { skip }, async (t) => {
+    const { directory, source, server } = await serve(t);
+    const path = join(directory, 'ours');
+    const opened = await Repo.open(source.repo);
+    const [first, second] = [source.first, source.second].map((each) => traverse(opened, [each as Checksum], { depth: 0 }));
+    const common = [...(first as ObjectSet)].filter(({ type, checksum }) => (second as ObjectSet).has(type, checksum));
+    for (const type of ['file', 'dirtree', 'dirmeta'] as const)
+      assert.ok(
+        common.some((each) => each.type === type),
+        type,
+      );
+    for (const { type, checksum } of common) {
+      // As on the day before the second version came.
+      makeTarget(path, mode, server.url);
+      const repo = await Repo.open(path);
+      await pull(repo, { ...quick, remote: 'origin', refs: [source.first] });
+      repo.refs.write('origin:main', source.first as Checksum);
+      rmSync(repo.objectPath(type, checksum));
+      await pull(repo, { ...quick, remote: 'origin', refs: ['main'] });
+      assert.equal(repo.isPartial(source.second as Checksum), false);
+      assert.match(ostree(path, 'fsck'), /no errors found/, `${type} ${checksum}`);
+    }
+  });
+}
 
 test('servers that fail and lie: known errors, nothing unverified visible, and the next pull completes', { skip }, async (t) => {
   let wrong: { suffix: string; fault: StaticFault } | undefined;

@@ -13,7 +13,7 @@ import { MAX_METADATA_BYTES } from '../format/object-format.ts';
 import { loosePath } from '../format/object-path.ts';
 import { repoModeOf } from '../format/repo-mode.ts';
 import { SUMMARY_KEYS, summaryMode } from '../format/summary.ts';
-import type { Commit, Metadata, TreeRoot } from '../format/types.ts';
+import type { Commit, Metadata } from '../format/types.ts';
 import { verifyBindings } from '../repo/bindings.ts';
 import { markPartial, partialReason, writeTombstone } from '../repo/commit-markers.ts';
 import { writeFileDurably } from '../repo/durable-file.ts';
@@ -230,14 +230,14 @@ class Pull {
       if (delta !== undefined) {
         if (this.#options.dryRun === true) return;
         this.#expected.addDelta(delta, this.#source.transferredBytes);
-        commit = await this.#takeCommit(checksum, delta.commitBytes, delta.detached, wanted, current, base, false);
+        commit = await this.#takeCommit(checksum, delta.commitBytes, delta.detached, wanted, current, false);
         await this.deltas.apply(delta);
         await this.#refreshDetached(checksum);
-        this.fetcher.wantTree(commit.root, this.#baseTree(commit, base));
+        this.fetcher.wantTree(commit.root);
       }
     }
     if (this.#options.dryRun === true) return;
-    commit ??= await this.#fetchCommit(wanted, current, base);
+    commit ??= await this.#fetchCommit(wanted, current);
     await this.#fetchParents(commit);
   }
 
@@ -247,7 +247,7 @@ class Pull {
     for (let left = depth; left !== 0 && next !== undefined; left--) {
       const checksum: Checksum = next;
       try {
-        next = (await this.#fetchCommit({ ref: undefined, collection: undefined, checksum, commitBytes: undefined }, undefined, undefined)).parent;
+        next = (await this.#fetchCommit({ ref: undefined, collection: undefined, checksum, commitBytes: undefined }, undefined)).parent;
       } catch (error) {
         // Where the remote's own history ends.
         if (!isMissingCommit(error, checksum)) throw error;
@@ -264,7 +264,7 @@ class Pull {
   }
 
   /** Fetches one commit with all that it reaches. */
-  async #fetchCommit(wanted: WantedRef, current: Checksum | undefined, base: Checksum | undefined): Promise<Commit> {
+  async #fetchCommit(wanted: WantedRef, current: Checksum | undefined): Promise<Commit> {
     const { checksum, commitBytes } = wanted;
     if (this.#seen.has(checksum) && this.#repo.hasObject('commit', checksum)) {
       const commit = this.#repo.readCommit(checksum);
@@ -283,7 +283,7 @@ class Pull {
       : local !== undefined
         ? local.readMetadata('commit', checksum)
         : await (early as Promise<Uint8Array>);
-    return this.#takeCommit(checksum, bytes, detached, wanted, current, base, true);
+    return this.#takeCommit(checksum, bytes, detached, wanted, current, true);
   }
 
   /** Verifies a commit and puts it into the transaction; `scan` asks for its tree too. */
@@ -293,7 +293,6 @@ class Pull {
     detached: Metadata | undefined,
     wanted: WantedRef,
     current: Checksum | undefined,
-    base: Checksum | undefined,
     scan: boolean,
   ): Promise<Commit> {
     const { signal } = this.fetcher;
@@ -320,14 +319,8 @@ class Pull {
     if (scan && isWhole && this.#options.wantTotals === true) {
       await this.#expected.addCommit(this.#repo, commit, this.#source.transferredBytes, this.fetcher.signal);
     }
-    if (scan) this.fetcher.wantTree(commit.root, this.#baseTree(commit, base));
+    if (scan) this.fetcher.wantTree(commit.root);
     return commit;
-  }
-
-  /** Returns the tree of a commit that is here whole: the ref's, or the parent. What is equal in it is not looked through. */
-  #baseTree({ parent }: Commit, base: Checksum | undefined): TreeRoot | undefined {
-    const whole = base ?? (parent !== undefined && this.#isComplete(parent) ? parent : undefined);
-    return whole === undefined ? undefined : this.#repo.readCommit(whole).root;
   }
 
   /** @throws OSTREE_BINDING_MISMATCH OSTREE_TIMESTAMP_OLDER */
