@@ -26,10 +26,11 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { baseError, type Checksum, errnoOf, isKnownError, systemError } from '@cambium/base';
-import { makeNode, setXattr } from '@cambium/system';
-import { S_IFLNK, S_IFMT } from '@cambium/tree';
+import { makeNode, readXattrs, setXattr } from '@cambium/system';
+import { S_IFLNK, S_IFMT, type Xattr } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
-import { encodeFileHeader } from '../format/object-format.ts';
+import { canonicalXattrs } from '../format/framing.ts';
+import { checksumOf, encodeFileHeader } from '../format/object-format.ts';
 import type { FileHeader } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import { readUserMeta, type UserMeta } from '../repo/user-meta.ts';
@@ -98,18 +99,21 @@ export class FilePlacer {
     try {
       if (this.#canLink && this.#placeLink(checksum, path, name)) return undefined;
       return this.#placeCopy(checksum, directory, name)?.catch((error: unknown) => {
-        throw this.#explain(error, path);
+        throw this.#explain(error, checksum, path);
       });
     } catch (error) {
-      throw this.#explain(error, path);
+      throw this.#explain(error, checksum, path);
     }
   }
 
-  #explain(error: unknown, path: string): unknown {
-    if (errnoOf(error) === 'EEXIST' || errnoOf(error) === 'EISDIR') {
-      return ostreeError('OSTREE_CHECKOUT_EXISTS', `Cannot check out "${path}": File exists`, { cause: error, data: { path } });
-    }
+  #explain(error: unknown, checksum: Checksum, path: string): unknown {
     const syscall = error instanceof Error && 'syscall' in error ? error.syscall : undefined;
+    if (errnoOf(error) === 'EEXIST' || errnoOf(error) === 'EISDIR') {
+      // Empty files are copied everywhere.
+      const copied = syscall === 'open' || !(this.#canLink || this.#policy.useCache);
+      const by = syscall === 'symlink' ? 'symlink' : copied ? 'copy' : 'link';
+      return ostreeError('OSTREE_CHECKOUT_EXISTS', `Cannot check out "${path}": File exists`, { cause: error, data: { path, checksum, by } });
+    }
     if (errnoOf(error) === 'EPERM' && (syscall === 'fchown' || syscall === 'lchown')) {
       return baseError('SYSTEM_DENIED', `Cannot check out "${path}": restoring owners needs root`, {
         cause: error,
@@ -403,10 +407,14 @@ export class FilePlacer {
   #isIdentical(present: Stats, path: string, checksum: Checksum, header: FileHeader, object: Stats | undefined): boolean {
     if ((present.mode & S_IFMT) !== (header.mode & S_IFMT)) return false;
     if (!this.#policy.userMode && (present.uid !== header.uid || present.gid !== header.gid)) return false;
-    if ((header.mode & S_IFMT) === S_IFLNK) return readlinkSync(path) === header.target;
+    const countXattrs = !this.#policy.userMode && !this.#repo.settings.disableXattrs;
+    if ((header.mode & S_IFMT) === S_IFLNK) {
+      if (readlinkSync(path) !== header.target) return false;
+      return !countXattrs || checksumOf(encodeFileHeader(withXattrs(header, readXattrs(path)))) === checksum;
+    }
     const mode = object === undefined ? this.#fileMode(header) : object.mode & 0o7777;
     if ((present.mode & 0o7777) !== mode) return false;
-    return hasContent(path, header, checksum);
+    return hasContent(path, header, checksum, countXattrs);
   }
 
   #placeCached(checksum: Checksum, header: FileHeader, sizeBytes: number, path: string): Promise<void> | undefined {
@@ -465,11 +473,18 @@ function temporaryIn(directory: string): string {
   return `${directory}/.cambium-${randomBytes(8).toString('hex')}`;
 }
 
-/** Whether header and a file's content have the checksum: the object itself need not be read, and memory is one buffer. */
-function hasContent(path: string, header: FileHeader, checksum: Checksum): boolean {
+function withXattrs(header: FileHeader, xattrs: readonly Xattr[]): FileHeader {
+  return { ...header, xattrs: canonicalXattrs(xattrs) };
+}
+
+/**
+ * Whether header and a file's content have the checksum: the object itself need not be read, and memory is one buffer.
+ * @param ownXattrs the file's attributes take the place of the header's
+ */
+function hasContent(path: string, header: FileHeader, checksum: Checksum, ownXattrs: boolean): boolean {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
-    const hash = createHash('sha256').update(encodeFileHeader(header));
+    const hash = createHash('sha256').update(encodeFileHeader(ownXattrs ? withXattrs(header, readXattrs(fd)) : header));
     const buffer = Buffer.allocUnsafe(COMPARE_BYTES);
     for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer)) hash.update(buffer.subarray(0, read));
     return hash.digest('hex') === checksum;

@@ -8,6 +8,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { type Checksum, isKnownError } from '@cambium/base';
+import { removeXattr, setXattr } from '@cambium/system';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import { S_IFLNK } from '@cambium/tree';
 import { writeCommitObject } from '../commit/commit-object.ts';
@@ -204,6 +205,36 @@ function makeWhiteouts(tree: string): void {
   execFileSync('chmod', ['640', join(tree, 'd/.ostree-wh.bar')]);
   execFileSync('chown', ['3:4', join(tree, 'd/.ostree-wh.bar')]);
 }
+
+test('attributes count where a union takes only what is identical', { skip }, async (t) => {
+  const directory = scratch(t);
+  const tree = join(directory, 'tree');
+  mkdirSync(tree);
+  writeFileSync(join(tree, 'f'), 'text\n', { mode: 0o644 });
+  setXattr(join(tree, 'f'), Buffer.from('user.one'), Buffer.from('1'));
+  writeFileSync(join(tree, 'plain'), 'text\n', { mode: 0o644 });
+  symlinkSync('f', join(tree, 'link'));
+  setXattr(join(tree, 'link'), Buffer.from('trusted.one'), Buffer.from('1'));
+  const repo = join(directory, 'r');
+  ostree(repo, 'init', '--mode=bare');
+  ostree(repo, 'commit', '-b', 'main', `--tree=dir=${tree}`);
+  const union: Case = ['-H --union-identical', { overwrite: 'union-identical', requireHardlinks: true }];
+  const set = (path: string, name: string): void => setXattr(path, Buffer.from(name), Buffer.from('1'));
+  const changes: ((destination: string) => void)[] = [
+    () => undefined,
+    (out) => removeXattr(join(out, 'f'), Buffer.from('user.one')),
+    (out) => set(join(out, 'f'), 'user.two'),
+    (out) => set(join(out, 'plain'), 'user.two'),
+    (out) => removeXattr(join(out, 'link'), Buffer.from('trusted.one')),
+    (out) => set(join(out, 'link'), 'trusted.two'),
+  ];
+  for (const change of changes) {
+    await compare(repo, 'main', directory, union, (destination) => {
+      ostree(repo, 'checkout', '-C', 'main', destination);
+      change(destination);
+    });
+  }
+});
 
 test('skip lists and lists of checkouts', { skip }, async (t) => {
   const directory = scratch(t);
