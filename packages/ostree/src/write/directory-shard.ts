@@ -276,8 +276,24 @@ function namesIn(disk: string): string[] {
   if (!names.some((name) => name.includes('\ufffd'))) return names;
   return readdirSync(disk, 'buffer').map((name) => {
     const text = decodeUtf8(name);
-    if (text === undefined)
-      throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Invalid UTF-8 in filename: ${JSON.stringify(Buffer.from(name).toString('latin1'))} in "${disk}"`);
+    if (text === undefined) {
+      const message = `Invalid UTF-8 in filename ${escaped(name)}`;
+      throw ostreeError('OSTREE_FILE_UNSUPPORTED', `${message} in "${disk}"`, { data: { path: disk, ostreeMessage: message } });
+    }
     return text;
   });
+}
+
+/** Returns text with `\xff` for each byte that is part of no character: a message is text. */
+function escaped(bytes: Uint8Array): string {
+  let text = '';
+  for (let at = 0; at < bytes.byteLength; ) {
+    let length: number;
+    let character: string | undefined;
+    // The shortest piece that is text is one character.
+    for (length = 1; length <= 4 && character === undefined; length++) character = decodeUtf8(bytes.subarray(at, at + length));
+    text += character ?? `\\x${(bytes[at] as number).toString(16).padStart(2, '0')}`;
+    at += character === undefined ? 1 : length - 1;
+  }
+  return text;
 }
