@@ -1,4 +1,5 @@
 /** What libostree says where our own words differ. */
+import { basename } from 'node:path';
 import { errnoOf, isKnownError, type KnownError } from '@cambium/base';
 import { messageOf } from '../ui.ts';
 
@@ -29,7 +30,7 @@ export function ostreeMessage(error: unknown): string {
 function inTheirWords(error: KnownError, message: string): string {
   switch (error.code) {
     case 'OSTREE_CHECKOUT_EXISTS':
-      return message.endsWith(': File exists') ? 'mkdirat: File exists' : message;
+      return message.endsWith(': File exists') ? conflictText(error.data) : message;
     case 'OSTREE_FILE_UNSUPPORTED':
       return message.replace(/^invalid mode/, 'Content object: invalid mode');
     case 'OSTREE_PATH_NOT_DIRECTORY':
@@ -50,6 +51,14 @@ function inTheirWords(error: KnownError, message: string): string {
     default:
       return message;
   }
+}
+
+/** Returns libostree's words for what is in the way of a file, which it names, or of a directory, which it does not. */
+function conflictText({ path, checksum, by }: KnownError['data']): string {
+  if (typeof path !== 'string' || typeof checksum !== 'string') return 'mkdirat: File exists';
+  const name = basename(path);
+  if (by === 'link') return `Hardlinking ${checksum.slice(0, 2)}/${checksum.slice(2)}.file to ${name}: File exists`;
+  return `Copy checkout of ${checksum} to ${name}: ${by === 'symlink' ? 'symlinkat' : 'linkat'}: File exists`;
 }
 
 /** Returns libostree's words for a corrupt object, wherever in `text` ours are. @param actual the checksum it has, when known */

@@ -35,6 +35,9 @@ const flags = {
 
 export const command: Verb<typeof flags> = {
   summary: 'Copy data from SRC_REPO',
+  description: [
+    'Without --untrusted, content that does not match its checksum is copied as it is: a warning names what had to be rewritten, while files that can be hard-linked are not looked at. With it damaged content ends the copy. Commits and directories are verified in any case.',
+  ],
   operands: [
     { name: 'SRC_REPO', help: '', completes: 'directory' },
     { name: 'REFS', help: '', optional: true, many: true },
