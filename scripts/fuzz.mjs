@@ -135,12 +135,13 @@ function runWorker({ name, module, corpus, seed, seconds, input }) {
     });
     let hung = false;
     let done = false;
-    let last = { number: -1, since: performance.now() };
+    let last = { number: -1, looks: 0 };
     const watch = setInterval(() => {
       const { number } = readState(stateFile);
-      if (number !== last.number) last = { number, since: performance.now() };
+      if (number !== last.number) last = { number, looks: 0 };
       // Zero: it is still starting.
-      else if (number > 0 && performance.now() - last.since > HANG_MS && !done) {
+      // In looks, not by the clock: a machine that slept, or a group of processes that was stopped, is no hang.
+      else if (number > 0 && ++last.looks > HANG_MS / LOOK_MS && !done) {
         hung = true;
         child.kill('SIGKILL');
       }
