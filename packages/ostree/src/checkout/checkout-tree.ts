@@ -4,7 +4,7 @@
  */
 import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { type Checksum, errnoOf } from '@cambium/base';
-import { setXattr } from '@cambium/system';
+import { reach, setXattr, withReach } from '@cambium/system';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import type { DirMeta, DirTree, DirTreeFile } from '../format/types.ts';
@@ -78,33 +78,48 @@ export class TreePlacer {
   async work(stack: TreeTask[], milliseconds: number): Promise<void> {
     const end = performance.now() + milliseconds;
     for (let task = stack.pop(); task !== undefined; task = stack.pop()) {
-      if ('files' in task) await this.#placeFiles(task.path, task.files);
-      else await this.#placeDirectory(task, stack);
+      const way = reach(task.path);
+      if (way === undefined) await this.#place(task, task.path, stack);
+      else {
+        try {
+          await this.#place(task, way.path, stack);
+        } catch (error) {
+          throw way.explain(error);
+        } finally {
+          way.close();
+        }
+      }
       if (performance.now() >= end) return;
     }
   }
 
-  async #placeDirectory(task: DirectoryTask, stack: TreeTask[]): Promise<void> {
+  /** @param disk what the kernel takes for the path of the directory */
+  #place(task: TreeTask, disk: string, stack: TreeTask[]): Promise<void> {
+    return 'files' in task ? this.#placeFiles(disk, task.files) : this.#placeDirectory(task, disk, stack);
+  }
+
+  async #placeDirectory(task: DirectoryTask, disk: string, stack: TreeTask[]): Promise<void> {
     const tree = this.#repo.readDirTree(task.tree);
     // An opaque directory starts anew: it has nothing left of the one that was there, its mode and times included.
-    const fresh = task.fresh || (this.#policy.whiteouts && applyWhiteouts(this.#repo, tree, task.path));
+    const fresh = task.fresh || (this.#policy.whiteouts && applyWhiteouts(this.#repo, tree, disk));
     // Not always needed, but whoever checks out gets to know that it is missing.
     const meta = this.#dirMeta(task.meta);
     const files = this.#wantedFiles(tree, task.path);
     const split = files.length > MANY_FILES;
     if (split) for (let from = 0; from < files.length; from += MANY_FILES) stack.push({ path: task.path, files: files.slice(from, from + MANY_FILES) });
-    else await this.#placeFiles(task.path, files);
+    else await this.#placeFiles(disk, files);
     // All are made before any is filled: then nothing changes in this directory any more.
     for (const dir of tree.dirs) {
       const path = `${task.path}/${dir.name}`;
-      if (this.#policy.skipList?.has(`${this.#shown(path)}/`) !== true) stack.push({ path, tree: dir.tree, meta: dir.meta, fresh: this.#enter(path, false) });
+      if (this.#policy.skipList?.has(`${this.#shown(path)}/`) !== true)
+        stack.push({ path, tree: dir.tree, meta: dir.meta, fresh: this.#enter(`${disk}/${dir.name}`, false) });
     }
     if (!fresh) return;
     this.made++;
     if (task.path === this.#policy.destination && task.fresh) return;
     const closed = tree.dirs.length > 0 && (meta.mode & 0o100) === 0;
     if (split || closed) this.late.push({ path: task.path, meta: task.meta });
-    else this.finish(task);
+    else this.#finish(disk, meta);
   }
 
   async #placeFiles(directory: string, files: readonly DirTreeFile[]): Promise<void> {
@@ -154,8 +169,11 @@ export class TreePlacer {
 
   /** Gives a directory that is filled its owner, mode and time. */
   finish(directory: PlacedDirectory): void {
-    const { path } = directory;
     const meta = this.#dirMeta(directory.meta);
+    withReach(directory.path, (path) => this.#finish(path, meta));
+  }
+
+  #finish(path: string, meta: DirMeta): void {
     if (!this.#policy.userMode) {
       lchownSync(path, meta.uid, meta.gid);
       if (!this.#repo.settings.disableXattrs) for (const [name, value] of meta.xattrs) setXattr(path, name, value);

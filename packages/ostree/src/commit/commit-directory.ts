@@ -1,7 +1,8 @@
 /** `--tree=dir=PATH`: a directory on disk into a tree. */
 import { lstatSync, rmdirSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type Checksum, errnoOf, KnownError, systemError } from '@cambium/base';
+import { withReach } from '@cambium/system';
 import { ostreeError } from '../errors.ts';
 import { type CommitModifiers, checkAllMatched, type MatchedPaths, remainingModifiers } from '../write/commit-modifiers.ts';
 import type { ContentTask } from '../write/content-tasks.ts';
@@ -161,7 +162,7 @@ class DirectoryRun {
 
 function removeIfEmpty(path: string): void {
   try {
-    rmdirSync(path);
+    withReach(dirname(path), (parent) => rmdirSync(join(parent, basename(path))));
   } catch (error) {
     if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST') throw error;
   }

@@ -6,7 +6,7 @@ import type { DirTree, TreeRoot } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { Transaction } from '../write/transaction.ts';
 
-/** Deeper trees than this cannot be walked on disk either (PATH_MAX), and would exhaust the stack. */
+/** Deeper trees would exhaust the stack; libostree pulls none that are deeper than 256. */
 const MAX_DEPTH = 2048;
 
 /** For every recursion over directories. @throws OSTREE_FILE_UNSUPPORTED */

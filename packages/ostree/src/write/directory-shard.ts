@@ -5,7 +5,7 @@
 import { createHash, hash as hashOnce } from 'node:crypto';
 import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync, rmSync, type Stats } from 'node:fs';
 import { type Checksum, decodeUtf8 } from '@cambium/base';
-import { readXattrs } from '@cambium/system';
+import { readXattrs, withReach } from '@cambium/system';
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, type Xattr } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { canonicalXattrs } from '../format/framing.ts';
@@ -75,7 +75,7 @@ export class DirectoryScanner {
     const done: DirectoryResult[] = [];
     for (const part of parts) {
       if (budget.files <= 0 || budget.bytes <= 0) break;
-      done.push(this.#scanPart(part, budget, matched));
+      done.push(withReach(part.disk, (disk) => this.#scanPart({ ...part, disk }, budget, matched)));
     }
     return { done, matched: [...matched] };
   }
