@@ -5,6 +5,7 @@
 import type { Bytes } from '@cambium/base';
 import type { Dispatcher } from 'undici';
 import type { Pace, SlowWatch } from './low-speed.ts';
+import { answerInvalid } from './network-errors.ts';
 
 type Controller = Dispatcher.DispatchController;
 type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
@@ -15,6 +16,9 @@ const WHOLE_BYTES: number = 256 * 1024;
 const QUEUED_BYTES: number = 128 * 1024;
 /** Of a body that nobody wants: more than this costs more than another connection. */
 const DISCARD_BYTES: number = 64 * 1024;
+
+/** As undici. */
+const LENGTH_MISMATCH = 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
 
 export interface AnswerOptions {
   watch: SlowWatch | undefined;
@@ -142,7 +146,11 @@ export class Answer implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Controller, error: Error): void {
-    this.#fail(error);
+    // Before there is a head no body can have a wrong length: undici says this of heads whose parser did not get over the length (RFC 9112,
+    // section 6.3: given twice, beside chunks, not a number). Where such a body ends is anybody's guess, and another try would bring the same.
+    if (this.status === 0 && 'code' in error && error.code === LENGTH_MISMATCH) {
+      this.#fail(answerInvalid(this.#options.url, 'its head contradicts itself about the length of the body', { cause: error }));
+    } else this.#fail(error);
   }
 
   #fail(error: unknown): void {
@@ -183,7 +191,7 @@ export class Answer implements Dispatcher.DispatchHandler {
 
 /** A body that is not as long as its head said. */
 class LengthMismatch extends Error {
-  readonly code = 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+  readonly code = LENGTH_MISMATCH;
 }
 
 /** Whether the length in a head is that of a body that follows. */

@@ -1,5 +1,5 @@
 /** Turns what sockets, TLS and the HTTP parser say into known errors. */
-import { baseError, isKnownError, type KnownError } from '@cambium/base';
+import { baseError, type ErrorDetails, isKnownError, type KnownError } from '@cambium/base';
 import { httpError } from './errors.ts';
 import { displayUrl } from './redact.ts';
 
@@ -124,7 +124,7 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
       if (code.startsWith('ERR_HTTP2_')) return lost(`Lost the connection to ${host}`, true);
       if (!code.startsWith('HPE_') && !code.startsWith('UND_ERR_RES') && code !== 'UND_ERR_HEADERS_OVERFLOW') return undefined;
       return {
-        error: httpError('HTTP_ANSWER_INVALID', `Cannot understand the answer of ${where}: ${code}`, { data, cause: error }),
+        error: answerInvalid(url, parserWords(error) ?? code, { data, cause: error }),
         transient: false,
         protocol: code.startsWith('HPE_'),
       };
@@ -137,6 +137,25 @@ export function networkProblem(error: unknown, url: URL): NetworkProblem | undef
       protocol: false,
     };
   }
+}
+
+/** The failure for an answer that breaks the rules of HTTP; another try would bring the same. */
+export function answerInvalid(url: URL, reason: string, details?: ErrorDetails): KnownError {
+  const where = displayUrl(url);
+  return httpError('HTTP_ANSWER_INVALID', `Cannot understand the answer of ${where}: ${reason}`, {
+    data: { url: where, reason },
+    hint: 'The server, or a proxy before it, does not keep to HTTP; ask who runs it',
+    ...details,
+  });
+}
+
+/** Returns what undici's parser says in its brackets: "Response does not match the HTTP/1.1 protocol (Invalid character in chunk size)". */
+function parserWords(error: unknown): string | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
+    if (at.name === 'HTTPParserError') return /\(([^()]+)\)$/.exec(at.message)?.[1]?.replace(/^[A-Z](?=[a-z]+ )/, (letter) => letter.toLowerCase());
+    if (at.name === 'HeadersOverflowError') return 'its head is too long';
+  }
+  return undefined;
 }
 
 const TRUST_REASONS: Readonly<Record<string, string>> = {
@@ -152,8 +171,8 @@ const TRUST_REASONS: Readonly<Record<string, string>> = {
 /** Node wraps the attempts on several addresses in one error, undici some failures in another. */
 function originOf(error: Error): { code?: string; syscall?: string } {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; depth++) {
-    // undici's parser leaves out the code of some failures.
-    if (at.name === 'HTTPParserError') return { code: 'HPE_INVALID' };
+    // undici's parser leaves out the code of some failures. That of an end in the middle is a lost connection.
+    if (at.name === 'HTTPParserError') return { code: at.message.includes('Invalid EOF state') ? 'UND_ERR_SOCKET' : 'HPE_INVALID' };
     if ('code' in at && typeof at.code === 'string' && at.code !== 'UND_ERR_UNKNOWN')
       return { code: at.code, ...('syscall' in at && typeof at.syscall === 'string' ? { syscall: at.syscall } : {}) };
     at = at instanceof AggregateError ? at.errors[0] : at.cause;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
-import { collect } from '@cambium/base';
+import { collect, isKnownError } from '@cambium/base';
 import {
   type CleanUp,
   closeServer,
@@ -291,4 +291,57 @@ test('a reader that leaves early leaves nothing behind', async (t) => {
   });
   assert.ok(first > 0 && first < 600_000);
   assert.equal((await ask(transport, `${server.url}/file`, { method: 'HEAD' })).status, 200);
+});
+
+/** Serves the same bytes to everyone, and closes; counts who asked. */
+async function serveRaw(t: CleanUp, answer: string): Promise<{ url: string; asked: () => number }> {
+  let asked = 0;
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', () => {
+      asked++;
+      socket.end(answer);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  defer(t, () => new Promise<void>((resolve) => server.close(() => resolve())));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, asked: () => asked };
+}
+
+test('an answer that breaks the rules of HTTP is one clear failure; one that was cut off is tried again', async (t) => {
+  const body = 'x'.repeat(20);
+  const chunks = `14\r\n${body}\r\n0\r\n\r\n`;
+  const invalid: Record<string, RegExp> = {
+    [`Content-Length: 20\r\nContent-Length: 30\r\n\r\n${body}`]: /contradicts itself/,
+    [`Content-Length: 20\r\nContent-Length: 20\r\n\r\n${body}`]: /contradicts itself/,
+    [`Content-Length: 20, 30\r\n\r\n${body}`]: /contradicts itself/,
+    [`Content-Length: 99999999999999999999\r\n\r\n${body}`]: /contradicts itself/,
+    [`Content-Length: 20\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`]: /contradicts itself/,
+    [`Transfer-Encoding: chunked\r\nContent-Length: 20\r\n\r\n${chunks}`]: /Transfer-Encoding/,
+    [`Content-Length: -5\r\n\r\n${body}`]: /Content-Length/,
+    [`Transfer-Encoding: chunked\r\n\r\nzz\r\n${body}\r\n0\r\n\r\n`]: /invalid character in chunk size/,
+    [`Transfer-Encoding: chunked\r\n\r\n14\r\n${body}\r\n-1\r\n\r\n`]: /invalid character in chunk size/,
+    [`Transfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\n${body}\r\n0\r\n\r\n`]: /chunk size overflow/,
+    [`X: ${'a'.repeat(70_000)}\r\n\r\n${body}`]: /head is too long/,
+  };
+  for (const [rest, words] of Object.entries(invalid)) {
+    const { url, asked } = await serveRaw(t, `HTTP/1.1 200 OK\r\n${rest}`);
+    await assert.rejects(ask(transportOf(t), url, { resume: true }), (error) => {
+      assert.ok(isKnownError(error, 'HTTP_ANSWER_INVALID'), `${rest.slice(0, 80)}: ${String(error)}`);
+      assert.match(error.message, words);
+      return error.retryable === false;
+    });
+    assert.equal(asked(), 1, rest.slice(0, 80));
+  }
+  for (const rest of [
+    'Content-Length: 50\r\n\r\nabc',
+    'Content-Length: 50\r\nConnection: close\r\n\r\nabc',
+    'Content-Length: 50\r\nConn',
+    'Transfer-Encoding: chunked\r\n\r\n5\r\nabc',
+    'Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nabc',
+  ]) {
+    const { url, asked } = await serveRaw(t, `HTTP/1.1 200 OK\r\n${rest}`);
+    await assert.rejects(ask(transportOf(t), url), { code: 'HTTP_UNREACHABLE' }, rest);
+    assert.equal(asked(), 2, rest);
+  }
 });
