@@ -12,6 +12,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   '@cambium/archive': 1,
   '@cambium/gvariant': 1,
   '@cambium/http': 1,
+  '@cambium/selinux': 1,
   '@cambium/system': 1,
   '@cambium/tree': 2,
   '@cambium/trust': 2,
