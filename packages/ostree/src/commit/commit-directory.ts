@@ -56,6 +56,10 @@ export function modifiersFor(transaction: Transaction, modifiers: CommitModifier
   if (modifiers.canonicalPermissions === true && ((modifiers.ownerUid ?? 0) !== 0 || (modifiers.ownerGid ?? 0) !== 0)) {
     throw ostreeError('OSTREE_OPTION_INVALID', 'Cannot commit: canonical permissions conflict with an owner other than 0');
   }
+  if (modifiers.selinux !== undefined && transaction.repo.mode === 'bare-user-only') {
+    // libostree writes objects there that fail its own fsck.
+    throw ostreeError('OSTREE_OPTION_INVALID', 'Cannot commit: bare-user-only repositories have no place for SELinux labels');
+  }
   const noXattrs = modifiers.noXattrs === true || transaction.repo.settings.disableXattrs;
   return { ...modifiers, canonicalPermissions: canonical, noXattrs };
 }

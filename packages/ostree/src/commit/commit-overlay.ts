@@ -38,13 +38,14 @@ export async function overlayCommit(
 }
 
 function changesAnything(modifiers: CommitModifiers): boolean {
-  const { ownerUid, ownerGid, noXattrs, canonicalPermissions, roExecutables, statOverride, skipList } = modifiers;
+  const { ownerUid, ownerGid, noXattrs, canonicalPermissions, roExecutables, selinux, statOverride, skipList } = modifiers;
   return (
     ownerUid !== undefined ||
     ownerGid !== undefined ||
     noXattrs === true ||
     canonicalPermissions === true ||
     roExecutables === true ||
+    selinux !== undefined ||
     (statOverride?.size ?? 0) > 0 ||
     (skipList?.size ?? 0) > 0
   );

@@ -7,6 +7,7 @@ import { canonicalXattrs } from '../format/framing.ts';
 import type { FileHeader } from '../format/types.ts';
 import { type CommitModifiers, checkAllMatched, type MatchedPaths, modifyEntry } from '../write/commit-modifiers.ts';
 import type { ContentStream } from '../write/content-writer.ts';
+import { withSelinuxLabel } from '../write/selinux-label.ts';
 import type { Transaction } from '../write/transaction.ts';
 import { modifiersFor } from './commit-directory.ts';
 import type { MutableTree } from './mutable-tree.ts';
@@ -43,7 +44,7 @@ const AUTOCREATED_MODE: number = S_IFDIR | 0o755;
  *   parents and link targets, OSTREE_TREE_CONFLICT, OSTREE_PATH_UNMATCHED, ARCHIVE_TAR_*, ARCHIVE_CPIO_*
  */
 export async function commitTar(transaction: Transaction, tree: MutableTree, source: Bytes, options: CommitTarOptions = {}): Promise<void> {
-  const modifiers = modifiersFor(transaction, options.modifiers ?? {});
+  const modifiers = labelledAsIs(modifiersFor(transaction, options.modifiers ?? {}));
   const matched: MatchedPaths = options.matched ?? new Set();
   const importer = new TarImporter(transaction, tree, modifiers, matched, options);
   const parser = new ArchiveParser(importer, options.limits ?? {});
@@ -65,6 +66,12 @@ export async function commitTar(transaction: Transaction, tree: MutableTree, sou
   await content.flush();
   importer.finish();
   if (options.matched === undefined) checkAllMatched(modifiers, matched);
+}
+
+/** Of an archive libostree labels /usr/etc as such in every labelling epoch. */
+function labelledAsIs(modifiers: CommitModifiers): CommitModifiers {
+  const { selinux } = modifiers;
+  return selinux?.usrEtcAsEtc === true ? { ...modifiers, selinux: { contexts: selinux.contexts } } : modifiers;
 }
 
 /** Tells tar from cpio by the first bytes. */
@@ -285,14 +292,19 @@ class TarImporter {
         hint: 'The archive has no entry for this directory; --tar-autocreate-parents makes it',
       });
     }
-    const meta = this.#transaction.writeDirMeta({ uid: owner.uid, gid: owner.gid, mode: AUTOCREATED_MODE, xattrs: [] });
     let at = this.#tree;
-    at.meta = meta;
-    for (const name of names) {
+    at.meta = this.#autocreated('/', owner);
+    for (const [i, name] of names.entries()) {
       at = at.ensureDirectory(name);
-      at.meta = meta;
+      at.meta = this.#autocreated(`/${names.slice(0, i + 1).join('/')}`, owner);
     }
     return at;
+  }
+
+  #autocreated(path: string, { uid, gid }: { uid: number; gid: number }): Checksum {
+    const { selinux } = this.#modifiers;
+    const xattrs = selinux === undefined ? [] : withSelinuxLabel([], selinux, path, AUTOCREATED_MODE);
+    return this.#transaction.writeDirMeta({ uid, gid, mode: AUTOCREATED_MODE, xattrs });
   }
 
   #pathOf(bytes: Uint8Array): string {

@@ -3,6 +3,7 @@ import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import type { DirMeta } from '../format/types.ts';
 import type { DevInoCache } from './devino-cache.ts';
+import { type SelinuxLabelling, withSelinuxLabel } from './selinux-label.ts';
 
 /** `add`: bits to turn on, in the first tree that has the path; `set`: all permission bits, in every tree. */
 export interface StatOverride {
@@ -23,6 +24,8 @@ export interface CommitModifiers {
   canonicalPermissions?: boolean | undefined;
   /** Executable regular files lose their write bits. */
   roExecutables?: boolean | undefined;
+  /** Labels of a policy, whatever the two options before it leave out; not for bare-user-only repositories. */
+  selinux?: SelinuxLabelling | undefined;
   /** By path from the root of the tree, with a leading slash. */
   statOverride?: ReadonlyMap<string, StatOverride> | undefined;
   /** Paths from the root of the tree, with a leading slash: left out with all below. */
@@ -46,11 +49,11 @@ const leftOut = (path: string): string => `!${path}`;
 
 /**
  * Returns what is stored for an entry, or undefined when it is left out.
- * The order is libostree's: owner, read-only executables, override, skip list, canonical permissions.
+ * The order is libostree's: owner, read-only executables, override, skip list, canonical permissions, label.
  *
  * @param asChild the entry is a directory met in its parent by a walk. libostree asks its filter twice about those, and
  *   takes the second answer: bits to add are used up by then. (It does so up to 2026; a commit must have its checksum.)
- * @throws OSTREE_OPTION_INVALID for an override that would change the entry's type
+ * @throws OSTREE_OPTION_INVALID for an override that would change the entry's type, SELINUX_PATTERN_* SELINUX_POLICY_TOO_LARGE
  */
 export function modifyEntry<Meta extends DirMeta>(
   path: string,
@@ -79,9 +82,10 @@ export function modifyEntry<Meta extends DirMeta>(
     uid = 0;
     gid = 0;
     if (kind !== S_IFLNK) mode = (mode & S_IFMT) | (mode & 0o755);
-    xattrs = [];
-  } else if (modifiers.noXattrs === true) xattrs = [];
-  if (uid === meta.uid && gid === meta.gid && mode === meta.mode && xattrs.length === meta.xattrs.length) return meta;
+  }
+  if (ignoresXattrs(modifiers) && xattrs.length > 0) xattrs = [];
+  if (modifiers.selinux !== undefined) xattrs = withSelinuxLabel(xattrs, modifiers.selinux, path, kind);
+  if (uid === meta.uid && gid === meta.gid && mode === meta.mode && xattrs === meta.xattrs) return meta;
   return { ...meta, uid, gid, mode, xattrs };
 }
 
