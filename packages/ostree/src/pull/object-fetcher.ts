@@ -11,9 +11,11 @@ import { checksumOf, headerLength, longestFilez, MAX_METADATA_BYTES, parseDirMet
 import { loosePath } from '../format/object-path.ts';
 import { ObjectSet } from '../format/object-set.ts';
 import type { DirTree, MetadataType, TreeRoot } from '../format/types.ts';
+import type { GrowingRoom } from '../repo/free-blocks.ts';
 import type { Repo } from '../repo/repo.ts';
 import { MAX_FILEZ_RECORD } from '../write/batching-writer.ts';
 import { checkUserOnly } from '../write/content-copy.ts';
+import type { ContentWriter } from '../write/content-writer.ts';
 import type { Transaction } from '../write/transaction.ts';
 import { FetchQueue } from './fetch-queue.ts';
 import { missingFile } from './http-source.ts';
@@ -25,13 +27,19 @@ import type { IncomingFile, RemoteSource } from './remote-source.ts';
 /** A record may claim to unpack to a thousand times its size; what does not fit the memory that a thread uses again is unpacked in pieces. */
 const MAX_UNPACKED_RECORD: number = 1024 * 1024 - 16_384;
 const DEFAULT_REQUESTS = 16;
+/** Large objects that wait for a thread; more only fill the disk. */
+const MAX_WAITING_BYTES: number = 64 * 1024 * 1024;
 /** Trees that are here are looked through so many at a time, then others have their turn. */
 const TREES_PER_TURN = 64;
 
 /** A large object on its way to a thread. */
 interface SpooledFile {
   path: string;
+  sizeBytes: number;
+  room: GrowingRoom | undefined;
 }
+
+type OpenSpool = Omit<SpooledFile, 'sizeBytes'> & { fd: number };
 
 interface PendingTree {
   checksum: Checksum;
@@ -60,6 +68,8 @@ export class ObjectFetcher {
   /** Half-fetched large objects, in the staging directory: those of a killed pull go when it is taken over. */
   readonly #spool: string;
   #spooled = 0;
+  /** Of whole files that no thread has worked off yet. */
+  #waitingBytes = 0;
   #walking = false;
   #contentWanted = 0;
   #treesOpen = 0;
@@ -257,22 +267,46 @@ export class ObjectFetcher {
     if (found === undefined) throw missingFile(path);
     this.contentFetched++;
     const writer = this.#transaction.content();
-    const stored = found instanceof Uint8Array ? writer.addFilez(checksum, found, this.#trusted) : writer.addFilezFile(checksum, found.path, this.#trusted);
-    stored.catch((error: unknown) => this.#queue.fail(error));
+    if (found instanceof Uint8Array) writer.addFilez(checksum, found, this.#trusted).catch((error: unknown) => this.#queue.fail(error));
+    else await this.#takeSpooled(checksum, found, writer);
     this.#report();
-    // No more is asked for than is worked off; a large object is a file, and waits for nobody.
+    // No more is asked for than is worked off.
     await writer.ready();
+  }
+
+  /** Hands a file to a thread, and waits only where many of them wait for the threads: until it is worked off, it takes its room twice. */
+  async #takeSpooled(checksum: Checksum, { path, sizeBytes, room }: SpooledFile, writer: ContentWriter): Promise<void> {
+    // An archive repository keeps the file itself. Elsewhere the object takes its own room.
+    if (this.#repo.mode !== 'archive') room?.giveBack();
+    this.#waitingBytes += sizeBytes;
+    const stored = writer.addFilezFile(checksum, path, this.#trusted).then(
+      () => {
+        this.#waitingBytes -= sizeBytes;
+      },
+      (error: unknown) => {
+        this.#waitingBytes -= sizeBytes;
+        this.#queue.fail(error);
+      },
+    );
+    if (this.#waitingBytes > MAX_WAITING_BYTES) await stored;
   }
 
   /** Keeps a small object in memory and a large one in a file. */
   async #receive(checksum: Checksum, { body, announcedBytes }: IncomingFile): Promise<Uint8Array | SpooledFile> {
+    const { space } = this.#transaction;
+    if (announcedBytes !== undefined) space?.check(announcedBytes);
     let buffer = Buffer.allocUnsafe(Math.min(announcedBytes ?? 16_384, MAX_FILEZ_RECORD));
     let seen = 0;
     let limit: number | undefined;
-    let file: (SpooledFile & { fd: number }) | undefined;
+    let file: OpenSpool | undefined;
     try {
       for await (const chunk of body) {
-        limit ??= longestFilez(seen === 0 ? chunk : Buffer.concat([buffer.subarray(0, seen), chunk.subarray(0, 16)]), `file object ${checksum}`);
+        if (limit === undefined) {
+          const head = seen === 0 ? chunk : Buffer.concat([buffer.subarray(0, seen), chunk.subarray(0, 16)]);
+          limit = longestFilez(head, `file object ${checksum}`);
+          // Known now instead of after gigabytes: what it unpacks to has no room. An archive repository does not unpack it.
+          if (limit !== undefined && this.#repo.mode !== 'archive') space?.check(claimedBytes(head, checksum));
+        }
         if (limit !== undefined && seen + chunk.byteLength > limit)
           throw ostreeError('OSTREE_OBJECT_CORRUPT', `Object ${checksum}.filez is longer than its header says`, { data: { checksum, type: 'file' } });
         if (file === undefined && seen + chunk.byteLength > MAX_FILEZ_RECORD) {
@@ -280,8 +314,10 @@ export class ObjectFetcher {
           // No more of it is looked at again.
           buffer = Buffer.from(buffer.subarray(0, Math.min(seen, headerLength(buffer.subarray(0, seen), `file object ${checksum}`))));
         }
-        if (file !== undefined) writeAll(file.fd, chunk);
-        else {
+        if (file !== undefined) {
+          file.room?.grow(seen + chunk.byteLength);
+          writeAll(file.fd, chunk);
+        } else {
           if (seen + chunk.byteLength > buffer.byteLength) {
             const larger = Buffer.allocUnsafe(Math.min(MAX_FILEZ_RECORD, Math.max(2 * buffer.byteLength, seen + chunk.byteLength)));
             buffer.copy(larger, 0, 0, seen);
@@ -297,31 +333,36 @@ export class ObjectFetcher {
       if (file !== undefined) {
         closeSync(file.fd);
         rmSync(file.path, { force: true });
+        file.room?.giveBack();
       }
       throw error;
     }
     closeSync(file.fd);
-    return { path: file.path };
+    file.room?.settle(seen);
+    return { path: file.path, sizeBytes: seen, room: file.room };
   }
 
   /** Takes a whole small object; one that says it is large in the end goes into a file nevertheless. */
   #accept(checksum: Checksum, bytes: Uint8Array): Uint8Array | SpooledFile {
     this.#checkHeader(checksum, bytes);
     if (claimedBytes(bytes, checksum) <= MAX_UNPACKED_RECORD) return bytes;
-    const { path, fd } = this.#openSpool(bytes);
+    const { path, room, fd } = this.#openSpool(bytes);
     closeSync(fd);
-    return { path };
+    room?.settle(bytes.byteLength);
+    return { path, sizeBytes: bytes.byteLength, room };
   }
 
   #checkHeader(checksum: Checksum, head: Uint8Array): void {
     if (this.#options.bareUserOnlyFiles === true) checkUserOnly(checksum, parseFilezHeader(head, `file object ${checksum}`).header);
   }
 
-  #openSpool(start: Uint8Array): { path: string; fd: number } {
+  #openSpool(start: Uint8Array): OpenSpool {
+    const room = this.#transaction.space?.growing();
+    room?.grow(start.byteLength);
     const path = `${this.#spool}-${this.#spooled++}`;
     const fd = openSync(path, 'wx', 0o644);
     writeAll(fd, start);
-    return { path, fd };
+    return { path, room, fd };
   }
 
   #report(): void {

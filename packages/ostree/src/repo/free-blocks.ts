@@ -24,6 +24,9 @@ export function measureFreeBlocks(path: string, rule: RepoSettings['minFreeSpace
   return { counter, blockBytes, rule: text };
 }
 
+/** Taken at once for a file that grows: the counter is shared, and asked this seldom. */
+const GROWTH_BYTES: number = 1024 * 1024;
+
 export class FreeBlocks {
   readonly #state: FreeBlocksState;
   readonly #counter: BigInt64Array;
@@ -35,12 +38,58 @@ export class FreeBlocks {
 
   /** Takes room for a content object; metadata is exempt, so that a commit can always be ended. @throws OSTREE_SPACE_RESERVED */
   take(sizeBytes: number): void {
-    const blocks = BigInt(Math.floor(sizeBytes / this.#state.blockBytes) + 1);
+    const blocks = this.#blocks(sizeBytes);
     if (Atomics.sub(this.#counter, 0, blocks) >= blocks) return;
     Atomics.add(this.#counter, 0, blocks);
-    throw ostreeError('OSTREE_SPACE_RESERVED', `${this.#state.rule} would be exceeded, at least ${sizeBytes} bytes requested`, {
+    throw this.#exceeded(sizeBytes);
+  }
+
+  /** Takes nothing, and refuses what could never be taken. @throws OSTREE_SPACE_RESERVED */
+  check(sizeBytes: number): void {
+    if (Atomics.load(this.#counter, 0) < this.#blocks(sizeBytes)) throw this.#exceeded(sizeBytes);
+  }
+
+  /** Returns room for a file that grows: it takes what is written, whatever was announced. */
+  growing(): GrowingRoom {
+    let taken = 0n;
+    const giveBackTo = (blocks: bigint): void => {
+      if (taken > blocks) Atomics.add(this.#counter, 0, taken - blocks);
+      taken = taken < blocks ? taken : blocks;
+    };
+    return {
+      grow: (bytes) => {
+        const wanted = this.#blocks(bytes);
+        if (wanted <= taken) return;
+        const step = BigInt(Math.ceil(GROWTH_BYTES / this.#state.blockBytes));
+        const more = wanted - taken > step ? wanted - taken : step;
+        if (Atomics.sub(this.#counter, 0, more) < more) {
+          Atomics.add(this.#counter, 0, more);
+          throw this.#exceeded(bytes);
+        }
+        taken += more;
+      },
+      settle: (bytes) => giveBackTo(this.#blocks(bytes)),
+      giveBack: () => giveBackTo(0n),
+    };
+  }
+
+  #blocks(sizeBytes: number): bigint {
+    return BigInt(Math.floor(sizeBytes / this.#state.blockBytes) + 1);
+  }
+
+  #exceeded(sizeBytes: number): Error {
+    return ostreeError('OSTREE_SPACE_RESERVED', `${this.#state.rule} would be exceeded, at least ${sizeBytes} bytes requested`, {
       hint: 'Free some space on the volume, or lower core.min-free-space-percent or core.min-free-space-size in the repository config',
       data: { sizeBytes },
     });
   }
+}
+
+export interface GrowingRoom {
+  /** Before the file becomes so long. @throws OSTREE_SPACE_RESERVED */
+  grow(bytes: number): void;
+  /** When the file is whole. */
+  settle(bytes: number): void;
+  /** When the file has gone. */
+  giveBack(): void;
 }

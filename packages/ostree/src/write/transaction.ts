@@ -14,7 +14,7 @@ import { loosePath, parseLoosePath, type StoredType } from '../format/object-pat
 import type { Commit, DirMeta, DirTree, Metadata, MetadataType, RepoMode } from '../format/types.ts';
 import { clearPartial, clearTombstone } from '../repo/commit-markers.ts';
 import { syncDirectory, syncFileSystem, writeFileDurably } from '../repo/durable-file.ts';
-import { measureFreeBlocks } from '../repo/free-blocks.ts';
+import { FreeBlocks, measureFreeBlocks } from '../repo/free-blocks.ts';
 import { parseRefspec } from '../repo/refs.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { RepoLock } from '../repo/repo-lock.ts';
@@ -78,6 +78,8 @@ export class Transaction {
   /** For operations of this package that hand whole shares to threads. */
   readonly workers: ContentWorkers;
   readonly signal: AbortSignal | undefined;
+  /** Room on the volume for content, where a reserve is to be kept; {@link content} takes from it by itself. */
+  readonly space: FreeBlocks | undefined;
   readonly #lock: RepoLock;
   readonly #staging: Staging;
   readonly #fsync: boolean;
@@ -105,6 +107,7 @@ export class Transaction {
     const setup = writerSetup(repo, staging, sync, options);
     this.#destination = setup.target.destination;
     this.#writer = new ObjectWriter(setup.target, 'main', undefined);
+    this.space = setup.space === undefined ? undefined : new FreeBlocks(setup.space);
     this.workers = new ContentWorkers(setup, options.workers ?? Math.min(MAX_WORKERS, availableParallelism()));
     repo.staging = staging.path;
     repo.refs.pending = this.#refs;
