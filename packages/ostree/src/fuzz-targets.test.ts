@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Codec, codec, Variant } from '@cambium/gvariant';
 import { displayUrl } from '@cambium/http';
 import { type FuzzTarget, insideMutation, type Mutation, mutateBytes, type Random, textMutation } from '@cambium/testkit';
-import { parseCheckoutRecords, parseSkipList } from './checkout/checkout.ts';
+import { parseCheckoutRecords, parseSkipList } from './checkout/checkout-lists.ts';
 import { applyDelta } from './delta/apply.ts';
 import { applyBspatch } from './delta/bspatch.ts';
 import { parseOperations } from './delta/operations.ts';

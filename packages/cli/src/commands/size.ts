@@ -30,7 +30,7 @@ export const command: Command<typeof flags> = {
     const repo = await Repo.open(repoPlace(values.repo, environment));
     const to = operands.at(-1) as string;
     const from = operands.length === 2 ? repo.refs.resolve(operands[0] as string) : undefined;
-    const size = pullSize(repo, from, repo.refs.resolve(to), signal);
+    const size = await pullSize(repo, from, repo.refs.resolve(to), signal);
     if (ui.json) ui.resultJson(size);
     else ui.write(formatPullSize(size));
     return undefined;

@@ -30,7 +30,7 @@ export const command: Verb<typeof flags> = {
     if (first === undefined) throw new UsageError('REV must be specified');
     const [before, after] = second === undefined ? [`${first}^`, first] : [first, second];
     if (values.sizes) {
-      const size = pullSize(repo, repo.refs.resolve(before), repo.refs.resolve(after), context.signal);
+      const size = await pullSize(repo, repo.refs.resolve(before), repo.refs.resolve(after), context.signal);
       if (values.json) context.ui.resultJson(size);
       else context.ui.write(formatPullSize(size));
     }

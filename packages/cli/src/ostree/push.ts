@@ -40,7 +40,7 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     const [destination, ...refs] = operands;
     if (destination === undefined) throw new UsageError('DEST must be specified');
-    const { target, close } = openTarget(context, destination, values);
+    const { target, close } = await openTarget(context, destination, values);
     try {
       const result = await push(repo, target, { refs, dryRun: values['dry-run'] }, context.signal, draw(context));
       context.ui.progress.clear();
@@ -59,14 +59,14 @@ interface OpenTarget {
 }
 
 /** A path, `sftp://[USER@]HOST[:PORT]/PATH`, or `s3://BUCKET[/PREFIX]`. */
-function openTarget(context: VerbContext, destination: string, values: Values<typeof flags>): OpenTarget {
+async function openTarget(context: VerbContext, destination: string, values: Values<typeof flags>): Promise<OpenTarget> {
   if (destination.startsWith('s3://')) return bucketTarget(context, destination, values);
   for (const flag of ['endpoint-url', 'region', 'profile', 'addressing-style'] as const)
     if (values[flag] !== undefined) throw new UsageError(`--${flag} is for destinations that begin with s3://`);
-  return { target: destination.startsWith('sftp://') ? sshTarget(destination) : directoryTarget(destination) };
+  return { target: destination.startsWith('sftp://') ? await sshTarget(destination) : directoryTarget(destination) };
 }
 
-function bucketTarget({ environment }: VerbContext, destination: string, values: Values<typeof flags>): OpenTarget {
+async function bucketTarget({ environment }: VerbContext, destination: string, values: Values<typeof flags>): Promise<OpenTarget> {
   const [bucket = '', ...rest] = destination.slice('s3://'.length).split('/');
   const { caFile, ...settings } = readS3Settings(
     { endpointUrl: values['endpoint-url'], region: values.region, profile: values.profile, addressingStyle: values['addressing-style'] },
@@ -79,10 +79,10 @@ function bucketTarget({ environment }: VerbContext, destination: string, values:
     proxy: proxyRule(environment),
     ...(caFile === undefined ? {} : { ca: [readFileSync(caFile, 'utf8')] }),
   });
-  return { target: s3Target({ bucket, prefix: rest.join('/'), transport, ...settings }), close: () => transport.close() };
+  return { target: await s3Target({ bucket, prefix: rest.join('/'), transport, ...settings }), close: () => transport.close() };
 }
 
-function sshTarget(destination: string): PushTarget {
+async function sshTarget(destination: string): Promise<PushTarget> {
   const refusal = new UsageError(`Cannot use "${destination.replace(/\/\/[^/]*@/, '//')}" as a destination`);
   if (!URL.canParse(destination)) throw refusal;
   const { username, password, hostname, port, pathname } = new URL(destination);

@@ -58,7 +58,7 @@ export const command: Verb<typeof flags> = {
 
 /** What lies in the repository itself goes first: it costs nothing. */
 async function* openSources(context: VerbContext, repo: Repo, names: readonly string[]): AsyncGenerator<RepairSource> {
-  yield repoDeltaSource(repo);
+  yield await repoDeltaSource(repo);
   const remotes = repo.config.groups().flatMap((group) => /^remote "(.+)"$/.exec(group)?.[1] ?? []);
   for (const name of names.length === 0 ? remotes : names) {
     try {
@@ -83,12 +83,12 @@ async function* openPlace(repo: Repo, path: string): AsyncGenerator<RepairSource
   if (stat.isDirectory() && existsSync(join(path, 'objects')) && existsSync(join(path, 'config'))) {
     const other = await Repo.open(path);
     yield repoSource(other);
-    yield repoDeltaSource(repo, other);
+    yield await repoDeltaSource(repo, other);
   } else if (stat.isDirectory() && !existsSync(join(path, 'superblock'))) yield directorySource(path);
   else {
     // Once now, so that a file that is no delta is told of.
     openDelta(path);
-    yield deltaSource(repo, path, [() => openDelta(path)]);
+    yield await deltaSource(repo, path, [() => openDelta(path)]);
   }
 }
 

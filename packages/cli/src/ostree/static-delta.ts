@@ -88,7 +88,7 @@ export const show: Verb = {
   async run(context, { operands: [name] }) {
     const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('DELTA must be specified');
-    context.ui.write(formatDeltaDescription(describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
+    context.ui.write(formatDeltaDescription(await describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
     return undefined;
   },
 };

@@ -8,7 +8,8 @@ import { type Checksum, isKnownError } from '@cambium/base';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import { MODES, makeRepo, ostree, tryOstree } from '../real-ostree.test.ts';
 import { Repo } from '../repo/repo.ts';
-import { type BadObject, type FsckEvent, type FsckOptions, formatFsckEvent, formatFsckResult, fsck, fsckFailure } from './fsck.ts';
+import { type BadObject, type FsckEvent, type FsckOptions, fsck } from './fsck.ts';
+import { formatFsckEvent, formatFsckResult, fsckFailure } from './fsck-text.ts';
 
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());
 

@@ -10,7 +10,8 @@ import { decodeDeltaChecksum, encodeDeltaChecksum } from '../format/delta-path.t
 import { makeRepo, ostree, tryOstree } from '../real-ostree.test.ts';
 import { markPartial } from '../repo/commit-markers.ts';
 import { Repo } from '../repo/repo.ts';
-import { formatPruneResult, type PruneOptions, prune } from './prune.ts';
+import { type PruneOptions, prune } from './prune.ts';
+import { formatPruneResult } from './prune-text.ts';
 
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());
 

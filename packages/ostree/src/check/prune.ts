@@ -10,7 +10,6 @@ import type { ObjectType } from '../format/types.ts';
 import { clearPartial, enableTombstones, writeTombstone } from '../repo/commit-markers.ts';
 import type { Repo } from '../repo/repo.ts';
 import { traverse } from '../repo/traverse.ts';
-import { formatSize } from '../show/rev-text.ts';
 
 export interface PruneOptions {
   /** Only refs keep commits alive; without it every commit object does. The branch and date options imply it. */
@@ -106,15 +105,6 @@ function unlinkAll(paths: Iterator<string>): Promise<void> {
     };
     more();
   });
-}
-
-/** Returns the lines of `ostree prune`, with line ends. */
-export function formatPruneResult(result: PruneResult, options: Pick<PruneOptions, 'dryRun' | 'commitOnly'> = {}): string {
-  const total = `Total ${options.commitOnly === true ? '(commit only) ' : ''}objects: ${result.totalObjects}\n`;
-  if (result.prunedObjects === 0) return `${total}No unreachable objects\n`;
-  const size = formatSize(result.freedBytes);
-  if (options.dryRun === true) return `${total}Would delete: ${result.prunedObjects} objects, freeing ${size}\n`;
-  return `${total}Deleted ${result.prunedObjects} objects, ${size} freed\n`;
 }
 
 /** Returns how many static deltas went. */

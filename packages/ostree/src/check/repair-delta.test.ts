@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import type { Checksum } from '@cambium/base';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import { generateDelta } from '../delta/generate.ts';
-import { openDelta } from '../delta/offline.ts';
+import { openDelta } from '../delta/open-delta.ts';
 import { deltaPath } from '../format/delta-path.ts';
 import type { ObjectType } from '../format/types.ts';
 import { makeTree, ostree, tryOstree } from '../real-ostree.test.ts';

@@ -17,7 +17,8 @@ import type { FileHeader, RepoMode } from '../format/types.ts';
 import { MODES, makeRepo, ostree, record, removeTree, tryOstree } from '../real-ostree.test.ts';
 import { Repo } from '../repo/repo.ts';
 import { Transaction } from '../write/transaction.ts';
-import { type CheckoutOptions, checkout, parseCheckoutRecords, parseSkipList } from './checkout.ts';
+import { type CheckoutOptions, checkout } from './checkout.ts';
+import { parseCheckoutRecords, parseSkipList } from './checkout-lists.ts';
 
 const NOBODY = 65534;
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());

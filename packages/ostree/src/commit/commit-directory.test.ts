@@ -7,7 +7,7 @@ import type { Checksum } from '@cambium/base';
 import { setXattr } from '@cambium/system';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
 import fc from 'fast-check';
-import { parseSkipList } from '../checkout/checkout.ts';
+import { parseSkipList } from '../checkout/checkout-lists.ts';
 import type { RepoMode } from '../format/types.ts';
 import { Repo } from '../repo/repo.ts';
 import { commitOurs, commitReal, isRoot, makeSampleTree, ostree, WRITABLE_MODES } from '../sample-trees.test.ts';

@@ -1,14 +1,6 @@
-/** Telling what is in a static delta, and looking after those of a repository. */
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { ostreeError } from '../errors.ts';
-import { type DeltaEnds, deltaName, deltaPath } from '../format/delta-path.ts';
-import type { Repo } from '../repo/repo.ts';
-import { formatSize } from '../show/rev-text.ts';
-import type { EngineTrust } from '../sign/trust-policy.ts';
-import { checkRawSignatures, type SignatureReport } from '../sign/verify.ts';
+/** Telling what is in a static delta. */
 import { partLimit, verifyPartFile } from './apply.ts';
-import { type OpenedDelta, openDelta } from './offline.ts';
+import type { OpenedDelta } from './open-delta.ts';
 import { type DeltaOperation, parseOperations } from './operations.ts';
 import { parsePartFile } from './part.ts';
 import { type DeltaSuperblock, partObjects } from './superblock.ts';
@@ -51,73 +43,4 @@ export function describeDelta(delta: OpenedDelta): DeltaDescription {
     };
   });
   return { superblock, parts };
-}
-
-/** Returns the lines of `ostree static-delta show`, with line ends. */
-export function formatDeltaDescription({ superblock, parts }: DeltaDescription): string {
-  const { from, to, fallbacks } = superblock;
-  const sum = (list: readonly { sizeBytes: number; usizeBytes: number }[]): { size: number; usize: number } => ({
-    size: list.reduce((total, { sizeBytes }) => total + sizeBytes, 0),
-    usize: list.reduce((total, { usizeBytes }) => total + usizeBytes, 0),
-  });
-  const bytes = (size: number): string => `${size} (${formatSize(size)})`;
-  const left = sum(fallbacks);
-  const made = sum(parts);
-  const lines = [
-    `Delta: ${deltaName(superblock)}`,
-    `Signed: ${superblock.signatures === undefined ? 'no' : 'yes'}`,
-    from === undefined ? 'From <scratch>' : `From: ${from}`,
-    `To: ${to}`,
-    `Endianness: ${superblock.endianness}${superblock.endiannessDeclared ? '' : ' (heuristic)'}`,
-    `Timestamp: ${superblock.timestamp}`,
-    `Number of parents: ${superblock.parentCount}`,
-    `Number of fallback entries: ${fallbacks.length}`,
-    ...fallbacks.map(({ checksum }) => `  ${checksum}`),
-    `Total Fallback Size: ${bytes(left.size)}`,
-    `Total Fallback Uncompressed Size: ${bytes(left.usize)}`,
-    `Number of parts: ${parts.length}`,
-    ...parts.flatMap((part, i) => [
-      `PartMeta${i}: nobjects=${part.objects} size=${part.sizeBytes} usize=${part.usizeBytes}`,
-      `PartPayload${i}: nmodes=${part.modes} nxattrs=${part.xattrs} blobsize=${part.payloadBytes} opsize=${part.operationBytes}`,
-      `PartPayloadOps${i}: ${countsText(part.operations)}`,
-    ]),
-    `Total Part Size: ${bytes(made.size)}`,
-    `Total Part Uncompressed Size: ${bytes(made.usize)}`,
-    `Total Size: ${bytes(left.size + made.size)}`,
-    `Total Uncompressed Size: ${bytes(left.usize + made.usize)}`,
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-function countsText(counts: PartDescription['operations']): string {
-  return (
-    `openspliceclose=${counts.splice} open=${counts.open} write=${counts.write} setread=${counts['set-read-source']} ` +
-    `unsetread=${counts['unset-read-source']} close=${counts.close} bspatch=${counts.bspatch}`
-  );
-}
-
-/** Returns whether the repository has a delta. */
-export function hasDelta(repo: Repo, ends: DeltaEnds): boolean {
-  return existsSync(join(repo.path, deltaPath(ends), 'superblock'));
-}
-
-/** Opens a delta of a repository by its ends. @throws OSTREE_DELTA_NOT_FOUND OSTREE_DELTA_CORRUPT */
-export function openRepoDelta(repo: Repo, ends: DeltaEnds): OpenedDelta {
-  return openDelta(join(repo.path, deltaPath(ends), 'superblock'));
-}
-
-/** Removes a delta; its index stays until {@link reindexDeltas}. @throws OSTREE_DELTA_NOT_FOUND OSTREE_REPO_READ_ONLY */
-export function deleteDelta(repo: Repo, ends: DeltaEnds): void {
-  if (!repo.writable) throw ostreeError('OSTREE_REPO_READ_ONLY', `Cannot delete from repository "${repo.path}": permission denied or read-only file system`);
-  const directory = join(repo.path, deltaPath(ends));
-  // Also without its superblock: as an interrupted deletion leaves it.
-  if (!existsSync(directory)) throw ostreeError('OSTREE_DELTA_NOT_FOUND', `Can't find delta ${deltaName(ends)}`);
-  // First, so that nobody finds a delta without parts.
-  rmSync(join(directory, 'superblock'), { force: true });
-  rmSync(directory, { recursive: true, force: true });
-}
-
-/** Returns a verdict for each bare-key signature over a superblock; none for one that is not signed. */
-export function verifyDelta(superblock: DeltaSuperblock, trust: EngineTrust): SignatureReport[] {
-  return checkRawSignatures(trust, superblock.signedBytes, superblock.signatures);
 }

@@ -15,9 +15,10 @@ import { Repo } from '../repo/repo.ts';
 import { rawSignaturesIn, signBytesRaw, signCommitRaw } from '../sign/sign-raw.ts';
 import type { EngineTrust } from '../sign/trust-policy.ts';
 import { checkRawSignatures } from '../sign/verify.ts';
-import { describeDelta, verifyDelta } from './describe.ts';
+import { describeDelta } from './describe.ts';
 import { generateDelta } from './generate.ts';
-import { applyDeltaOffline, openDelta } from './offline.ts';
+import { applyDeltaOffline } from './offline.ts';
+import { openDelta, verifyDelta } from './open-delta.ts';
 import { parseSuperblock } from './superblock.ts';
 
 /**

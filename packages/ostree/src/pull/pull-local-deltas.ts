@@ -1,7 +1,8 @@
 /** Static deltas of a repository on this machine, for who insists on them. Source: `ostree pull-local --require-static-deltas`, libostree 2022.7. */
 import { join } from 'node:path';
 import type { Checksum } from '@cambium/base';
-import { type ApplyOfflineOptions, applyDeltaOffline, openDelta } from '../delta/offline.ts';
+import { type ApplyOfflineOptions, applyDeltaOffline } from '../delta/offline.ts';
+import { openDelta } from '../delta/open-delta.ts';
 import { ostreeError } from '../errors.ts';
 import { metadataValue, parseMetadata } from '../format/commit-format.ts';
 import { deltaIndexPath, deltaName, deltaPath } from '../format/delta-path.ts';

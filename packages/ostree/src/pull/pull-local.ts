@@ -17,7 +17,6 @@ import type { Repo } from '../repo/repo.ts';
 import { type SignatureKeys, verifyCommitSignature } from '../sign/sign.ts';
 import { Transaction, type TransactionStats } from '../write/transaction.ts';
 import { LocalObjects } from './local-objects.ts';
-import { applyLocalDeltas } from './pull-local-deltas.ts';
 
 export interface PullLocalOptions {
   /** Local refs of the source, commit checksums, or `REF@CHECKSUM`; all its refs when left out, which must be local ones. */
@@ -91,7 +90,10 @@ async function copyCommits(
   const wanted = wantedCommits(source, options.refs);
   const collection = options.remote === undefined ? source.settings.collectionId : repo.config.string(`remote "${options.remote}"`, 'collection-id');
   const writing = { workers, fsync, perObjectFsync, bootId };
-  if (options.requireStaticDeltas === true) await applyLocalDeltas(repo, source, wanted, writing, signal);
+  if (options.requireStaticDeltas === true) {
+    const { applyLocalDeltas } = await import('./pull-local-deltas.ts');
+    await applyLocalDeltas(repo, source, wanted, writing, signal);
+  }
   await using transaction = await Transaction.begin(repo, { ...writing, signal, reliesOnParent: true });
   const pull = new LocalPull(source, transaction, options, signal, on);
   try {
