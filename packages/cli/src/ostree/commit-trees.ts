@@ -1,5 +1,5 @@
 /** What a commit is made of: `--base`, every `--tree` in order, or a directory. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import {
   type CommitModifiers,
   checkAllMatched,
@@ -10,9 +10,13 @@ import {
   overlayCommit,
   parseSkipList,
   parseStatOverrides,
+  readCommitSelinuxPolicy,
   readRev,
+  readSelinuxPolicy,
+  type SelinuxPolicy,
   scanDevIno,
   type Transaction,
+  type TreeRoot,
 } from '@cambium/ostree';
 import type { CommitFlags } from './commit.ts';
 import { openTar } from './tar-source.ts';
@@ -21,13 +25,25 @@ import { OstreeFailure } from './verb.ts';
 /** @param path the operand: a directory that is committed when there is no `--tree` */
 export async function fillTree(transaction: Transaction, tree: MutableTree, values: CommitFlags, path: string | undefined, signal: AbortSignal): Promise<void> {
   const { repo } = transaction;
-  const modifiers = modifiersOf(transaction, values);
+  const modifiers = await modifiersOf(transaction, values);
+  const rootOf = (rev: string): TreeRoot => readRev(repo, rev).commit.root;
+  // The policy that all trees are labelled by comes from the first.
+  let fromBase = values['selinux-policy-from-base'];
+  const takePolicy = async (read: () => Promise<SelinuxPolicy | undefined>): Promise<void> => {
+    if (fromBase) modifiers.selinux = labelling(await read(), values);
+    fromBase = false;
+  };
   const matched: MatchedPaths = new Set();
   const takeDirectory = async (directory: string): Promise<void> => {
     if (!existsSync(directory)) throw new OstreeFailure(`opendir(${directory}): No such file or directory`);
+    await takePolicy(() => readPolicyOf(directory));
     await commitDirectory(transaction, tree, directory, modifiers, matched);
   };
-  if (values.base !== undefined) await overlayCommit(transaction, tree, readRev(repo, values.base).commit.root);
+  if (values.base !== undefined) {
+    const base = rootOf(values.base);
+    await takePolicy(() => readCommitSelinuxPolicy(repo, base));
+    await overlayCommit(transaction, tree, base);
+  }
   if (values.tree.length === 0) await takeDirectory(path ?? '.');
   for (const specification of values.tree) {
     const equals = specification.indexOf('=');
@@ -38,10 +54,14 @@ export async function fillTree(transaction: Transaction, tree: MutableTree, valu
       case 'dir':
         await takeDirectory(value);
         break;
-      case 'ref':
-        await overlayCommit(transaction, tree, readRev(repo, value).commit.root, modifiers, matched);
+      case 'ref': {
+        const root = rootOf(value);
+        await takePolicy(() => readCommitSelinuxPolicy(repo, root));
+        await overlayCommit(transaction, tree, root, modifiers, matched);
         break;
+      }
       case 'tar':
+        if (fromBase) throw new OstreeFailure('Cannot use --selinux-policy-from-base with tar');
         await commitTar(transaction, tree, openTar(value, signal), {
           modifiers,
           matched,
@@ -56,7 +76,7 @@ export async function fillTree(transaction: Transaction, tree: MutableTree, valu
   checkAllMatched(modifiers, matched);
 }
 
-function modifiersOf(transaction: Transaction, values: CommitFlags): CommitModifiers {
+async function modifiersOf(transaction: Transaction, values: CommitFlags): Promise<CommitModifiers> {
   const canonical = values['devino-canonical'];
   return {
     ownerUid: owner(values['owner-uid']),
@@ -68,8 +88,29 @@ function modifiersOf(transaction: Transaction, values: CommitFlags): CommitModif
     devInoCanonical: canonical,
     statOverride: values.statoverride === undefined ? undefined : parseStatOverrides(readFileSync(values.statoverride, 'utf8')),
     skipList: values['skip-list'] === undefined ? undefined : parseSkipList(readFileSync(values['skip-list'], 'utf8')),
+    selinux: values['selinux-policy'] === undefined ? undefined : labelling(await readPolicyOf(values['selinux-policy']), values),
     devIno: canonical || values['link-checkout-speedup'] ? scanDevIno(transaction.repo) : undefined,
   };
+}
+
+function labelling(policy: SelinuxPolicy | undefined, values: CommitFlags): CommitModifiers['selinux'] {
+  return policy && { contexts: policy.contexts, usrEtcAsEtc: values['selinux-labeling-epoch'] === 1 };
+}
+
+/** @throws what libostree says where there is no directory */
+export async function readPolicyOf(directory: string): Promise<SelinuxPolicy | undefined> {
+  const found = directory === '' ? undefined : statSync(directory, { throwIfNoEntry: false });
+  if (found?.isDirectory() !== true) throw new OstreeFailure(`opendir(${directory}): ${found === undefined ? 'No such file or directory' : 'Not a directory'}`);
+  return readSelinuxPolicy(directory);
+}
+
+/** Says what is wrong with the flags about labels, before anything is read. */
+export function checkLabelling(values: CommitFlags): void {
+  if (values['selinux-policy'] !== undefined && values['selinux-policy-from-base']) {
+    throw new OstreeFailure('Cannot specify both --selinux-policy and --selinux-policy-from-base');
+  }
+  const epoch = values['selinux-labeling-epoch'] ?? 0;
+  if (epoch !== 0 && epoch !== 1) throw new OstreeFailure(`Unknown SELinux labeling epoch: ${epoch}`);
 }
 
 /** libostree takes a negative number for "as it is". */

@@ -2,7 +2,8 @@
 import type { Checksum } from '@cambium/base';
 import type { TreeRoot } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
-import { type CommitModifiers, checkAllMatched, type MatchedPaths, modifyEntry } from '../write/commit-modifiers.ts';
+import { type CommitModifiers, checkAllMatched, type MatchedPaths } from '../write/commit-modifiers.ts';
+import { modifyEntry } from '../write/modify-entry.ts';
 import type { Transaction } from '../write/transaction.ts';
 import { modifiersFor } from './commit-directory.ts';
 import { checkDepth, MutableTree } from './mutable-tree.ts';

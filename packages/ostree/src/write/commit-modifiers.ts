@@ -1,9 +1,7 @@
 /** What a commit changes about the files it takes in: owner, permissions, attributes, files left out. */
-import { S_IFLNK, S_IFMT, S_IFREG } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
-import type { DirMeta } from '../format/types.ts';
 import type { DevInoCache } from './devino-cache.ts';
-import { type SelinuxLabelling, withSelinuxLabel } from './selinux-label.ts';
+import type { SelinuxLabelling } from './selinux-label.ts';
 
 /** `add`: bits to turn on, in the first tree that has the path; `set`: all permission bits, in every tree. */
 export interface StatOverride {
@@ -44,56 +42,14 @@ export interface CommitModifiers {
  */
 export type MatchedPaths = Set<string>;
 
-const added = (path: string): string => `+${path}`;
+export const addedBits = (path: string): string => `+${path}`;
 const leftOut = (path: string): string => `!${path}`;
-
-/**
- * Returns what is stored for an entry, or undefined when it is left out.
- * The order is libostree's: owner, read-only executables, override, skip list, canonical permissions, label.
- *
- * @param asChild the entry is a directory met in its parent by a walk. libostree asks its filter twice about those, and
- *   takes the second answer: bits to add are used up by then. (It does so up to 2026; a commit must have its checksum.)
- * @throws OSTREE_OPTION_INVALID for an override that would change the entry's type, SELINUX_PATTERN_* SELINUX_POLICY_TOO_LARGE
- */
-export function modifyEntry<Meta extends DirMeta>(
-  path: string,
-  meta: Meta,
-  modifiers: CommitModifiers,
-  matched: MatchedPaths,
-  asChild = false,
-): Meta | undefined {
-  let { uid, gid, mode } = meta;
-  uid = modifiers.ownerUid ?? uid;
-  gid = modifiers.ownerGid ?? gid;
-  const kind = mode & S_IFMT;
-  if (modifiers.roExecutables === true && kind === S_IFREG && (mode & 0o111) !== 0) mode &= ~0o222;
-  if (isSkipped(path, modifiers, matched)) return undefined;
-  const override = modifiers.statOverride?.get(path);
-  if (override !== undefined) {
-    const adds = override.add !== undefined && !matched.has(added(path));
-    if (adds) matched.add(added(path));
-    if (adds && !asChild) mode |= override.add ?? 0;
-    else if (override.set !== undefined) mode = kind | override.set;
-    if ((mode & S_IFMT) !== kind)
-      throw ostreeError('OSTREE_OPTION_INVALID', `Cannot commit "${path}": its statoverride would change what kind of file it is`, { data: { path } });
-  }
-  let { xattrs } = meta;
-  if (modifiers.canonicalPermissions === true) {
-    uid = 0;
-    gid = 0;
-    if (kind !== S_IFLNK) mode = (mode & S_IFMT) | (mode & 0o755);
-  }
-  if (ignoresXattrs(modifiers) && xattrs.length > 0) xattrs = [];
-  if (modifiers.selinux !== undefined) xattrs = withSelinuxLabel(xattrs, modifiers.selinux, path, kind);
-  if (uid === meta.uid && gid === meta.gid && mode === meta.mode && xattrs === meta.xattrs) return meta;
-  return { ...meta, uid, gid, mode, xattrs };
-}
 
 /** Returns whether a path is left out, and notes that it was met, by an override too. */
 export function isSkipped(path: string, modifiers: CommitModifiers, matched: MatchedPaths): boolean {
   if (modifiers.skipList?.has(path) !== true || matched.has(leftOut(path))) return false;
   matched.add(leftOut(path));
-  if (modifiers.statOverride?.get(path)?.add !== undefined) matched.add(added(path));
+  if (modifiers.statOverride?.get(path)?.add !== undefined) matched.add(addedBits(path));
   return true;
 }
 
@@ -103,7 +59,8 @@ export function remainingModifiers(modifiers: CommitModifiers, matched: MatchedP
   const { statOverride, skipList } = modifiers;
   return {
     ...modifiers,
-    statOverride: statOverride && new Map([...statOverride].map(([path, { add, set }]) => [path, { add: matched.has(added(path)) ? undefined : add, set }])),
+    statOverride:
+      statOverride && new Map([...statOverride].map(([path, { add, set }]) => [path, { add: matched.has(addedBits(path)) ? undefined : add, set }])),
     skipList: skipList && new Set([...skipList].filter((path) => !matched.has(leftOut(path)))),
   };
 }
@@ -115,7 +72,7 @@ export function ignoresXattrs(modifiers: CommitModifiers): boolean {
 
 /** @throws OSTREE_PATH_UNMATCHED naming added bits and skipped paths that no file had. Of bits that are set libostree does not ask it */
 export function checkAllMatched(modifiers: CommitModifiers, matched: MatchedPaths): void {
-  const overrides = [...(modifiers.statOverride ?? [])].filter(([path, { add }]) => add !== undefined && !matched.has(added(path))).map(([path]) => path);
+  const overrides = [...(modifiers.statOverride ?? [])].filter(([path, { add }]) => add !== undefined && !matched.has(addedBits(path))).map(([path]) => path);
   if (overrides.length > 0) throw ostreeError('OSTREE_PATH_UNMATCHED', 'Unmatched statoverride paths', { data: { paths: overrides.slice(0, 100) } });
   const skipped = [...(modifiers.skipList ?? [])].filter((path) => !matched.has(leftOut(path)));
   if (skipped.length > 0) throw ostreeError('OSTREE_PATH_UNMATCHED', 'Unmatched skip-list paths', { data: { paths: skipped.slice(0, 100) } });

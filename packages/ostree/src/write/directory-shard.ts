@@ -11,8 +11,9 @@ import { ostreeError } from '../errors.ts';
 import { canonicalXattrs } from '../format/framing.ts';
 import { encodeDirMeta, encodeFileHeader, isSymlink } from '../format/object-format.ts';
 import type { FileHeader } from '../format/types.ts';
-import { type CommitModifiers, ignoresXattrs, isSkipped, type MatchedPaths, modifyEntry } from './commit-modifiers.ts';
+import { type CommitModifiers, ignoresXattrs, isSkipped, type MatchedPaths } from './commit-modifiers.ts';
 import { lookupDevIno } from './devino-cache.ts';
+import { modifyEntry } from './modify-entry.ts';
 import type { ObjectWriter, WrittenObject } from './object-writer.ts';
 
 /** Part of one directory. */
