@@ -10,6 +10,17 @@ export const COMMAND_TREE: Group = {
     { name: 'unmount', summary: 'Remove a mounted app', load: async () => (await import('./commands/unmount.ts')).command },
     { name: 'clean', summary: 'Delete checkouts and layers that nothing uses any more', load: async () => (await import('./commands/clean.ts')).command },
     {
+      name: 'image',
+      summary: 'Work with container images, wherever they are',
+      children: [
+        { name: 'copy', summary: 'Copy an image from one place to another', load: async () => (await import('./image/copy.ts')).command },
+        { name: 'delete', summary: 'Delete an image from a registry or layout', load: async () => (await import('./image/delete.ts')).command },
+        { name: 'digest', summary: 'Print the digest of an image', load: async () => (await import('./image/digest.ts')).command },
+        { name: 'list', summary: 'List the images of a repository, layout or archive', load: async () => (await import('./image/list.ts')).command },
+        { name: 'tag', summary: 'Give an image a further tag, where it is', load: async () => (await import('./image/tag.ts')).command },
+      ],
+    },
+    {
       name: 'compose',
       summary: 'Work with Compose projects',
       children: [

@@ -42,7 +42,7 @@ export interface TransportOptions extends ConnectionOptions {
 }
 
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** User and password in it are sent as a Basic login, to its host only. */
   url: URL;
   headers: Record<string, string>;
@@ -53,6 +53,8 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
   /** A body that is broken off is gone on with where it ended, at once, where the server can do that. */
   resume?: boolean;
+  /** Not made again after a failure: what its body carried may have been taken in part. */
+  once?: boolean;
   /** Ends with a {@link ProtocolFailure} at once when the peer may speak the other of HTTP and HTTPS. */
   probe?: boolean;
 }
@@ -206,6 +208,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
     close: () => connections.close(),
     async exchange(request, consume) {
       const { signal } = request;
+      const tries = request.once === true ? 1 : attempts;
       let timeouts = 0;
       for (let attempt = 1; ; attempt++) {
         signal?.throwIfAborted();
@@ -217,7 +220,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
             request.resume === true && first.whole === undefined
               ? resumable(first, (more) => follow({ ...request, headers: { ...request.headers, ...more } }))
               : first;
-          if (!isRetryStatus(response.status) || attempt >= attempts) return await consume(response);
+          if (!isRetryStatus(response.status) || attempt >= tries) return await consume(response);
           const asked = retryAfterMs(response.headers['retry-after']);
           if (asked !== undefined && asked > maxRetryAfterMs) return await consume(response);
           if (asked !== undefined) delayMs = Math.max(asked, delayMs);
@@ -229,7 +232,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
           if (problem === undefined) throw error;
           if (problem.protocol && request.probe === true) throw new ProtocolFailure(problem);
           if (problem.error.code === 'HTTP_TIMEOUT') timeouts++;
-          if (!problem.transient || attempt >= attempts || timeouts >= MAX_TIMEOUTS) throw problem.error;
+          if (!problem.transient || attempt >= tries || timeouts >= MAX_TIMEOUTS) throw problem.error;
           reason = problem.error.message;
         }
         on?.({ type: 'retry', url: displayUrl(request.url), attempt, delayMs: Math.round(delayMs), reason });

@@ -29,6 +29,10 @@ export type OciErrorCode =
   | 'OCI_AUTH_FILE_INVALID'
   | 'OCI_CREDENTIAL_HELPER_FAILED'
   | 'OCI_RATE_LIMITED'
+  | 'OCI_UPLOAD_REFUSED'
+  | 'OCI_DELETE_REFUSED'
+  | 'OCI_DIGEST_CHANGES'
+  | 'OCI_FORMAT_IMPOSSIBLE'
   | 'OCI_REGISTRY_ERROR';
 
 export const ociError: ErrorFactory<OciErrorCode> = defineErrors<OciErrorCode>({
@@ -59,5 +63,9 @@ export const ociError: ErrorFactory<OciErrorCode> = defineErrors<OciErrorCode>({
   OCI_AUTH_FILE_INVALID: { kind: 'input', meaning: 'A file with registry credentials cannot be understood.' },
   OCI_CREDENTIAL_HELPER_FAILED: { kind: 'environment', meaning: 'A credential helper program is missing or failed.' },
   OCI_RATE_LIMITED: { kind: 'network', meaning: 'The registry refuses more requests for now.' },
+  OCI_DIGEST_CHANGES: { kind: 'usage', meaning: 'An image was to keep its digest, and cannot at its new place.' },
+  OCI_DELETE_REFUSED: { kind: 'denied', meaning: 'The registry does not delete images, or not by tag.' },
+  OCI_FORMAT_IMPOSSIBLE: { kind: 'usage', meaning: "An image cannot be written in the format asked for: Docker's knows neither artifacts nor zstd." },
+  OCI_UPLOAD_REFUSED: { kind: 'input', meaning: 'The registry does not take a blob or manifest as it is: too large, or not what it expects.' },
   OCI_REGISTRY_ERROR: { kind: 'network', meaning: 'The registry answered with a failure, or with something that makes no sense.' },
 });

@@ -1,16 +1,16 @@
 import { machine, tmpdir } from 'node:os';
 import { type PackEvent, type PackOptions, packApp } from '@cambium/compose';
-import { createAuthFiles, parsePlatform, type RegistryEvent } from '@cambium/oci';
+import { parsePlatform } from '@cambium/oci';
 import { boundNativeMemory } from '@cambium/system';
 import type { Command, Values } from '../command.ts';
 import { parseDate } from '../dates.ts';
 import type { Environment } from '../environment.ts';
 import { cliError } from '../errors.ts';
 import type { ProgressStatus } from '../progress.ts';
-import { proxyRule } from '../proxies.ts';
 import type { Ui } from '../ui.ts';
 import { projectOptions } from './compose-project.ts';
 import { printPackSummary } from './pack-summary.ts';
+import { REGISTRY_FLAGS, registrySettings } from './registry-settings.ts';
 import { repoPlace } from './repo-place.ts';
 
 const flags = {
@@ -35,8 +35,7 @@ const flags = {
     value: 'IMAGE=PLACE',
     help: 'Read an image from another place than its name says: oci:DIR, oci-archive:FILE, docker-archive:FILE or docker://REFERENCE',
   },
-  authfile: { kind: 'text', value: 'FILE', completes: 'file', env: ['REGISTRY_AUTH_FILE'], help: 'File of registry logins' },
-  insecure: { kind: 'texts', value: 'REGISTRY', help: 'Reach this registry (HOST or HOST:PORT) also over plain HTTP; loopback is always allowed' },
+  ...REGISTRY_FLAGS,
   timestamp: {
     kind: 'text',
     value: 'DATE',
@@ -50,7 +49,7 @@ const flags = {
 
 type PackFlags = Values<typeof flags>;
 
-export const command: Command<typeof flags> = {
+export const command: Command = {
   summary: 'Put a Compose app, images included, into an OSTree repository',
   description: [
     'The commit holds the compose file with pinned images, the files it refers to, and a store that podman runs the images from. ' +
@@ -71,16 +70,15 @@ export const command: Command<typeof flags> = {
     const startMs = performance.now();
     boundNativeMemory();
     const options = packOptions(branch, compose, values, environment);
-    const registry = { ...options.registry, on: (event: RegistryEvent): void => ui.detail(describeRequest(event)) };
-    const result = await packApp({ ...options, registry, signal, on: packEvents(ui) });
+    const result = await packApp({ ...options, registry: registrySettings(values, environment, ui), signal, on: packEvents(ui) });
     ui.progress.clear();
     printPackSummary(result, { compose, seconds: (performance.now() - startMs) / 1000, ui });
     return undefined;
   },
-};
+} satisfies Command<typeof flags>;
 
 /** Returns what the flags and the environment ask for. @throws CLI_OPTION_VALUE_INVALID, CLI_DATE_INVALID, OCI_PLATFORM_INVALID */
-export function packOptions(branch: string, compose: string, values: PackFlags, environment: Environment): PackOptions {
+function packOptions(branch: string, compose: string, values: PackFlags, environment: Environment): PackOptions {
   if (values.jobs !== undefined && values.jobs < 1) throw cliError('CLI_OPTION_VALUE_INVALID', `Cannot fetch ${values.jobs} layers at a time`);
   const imageSources = parseImageSources(values['image-source']);
   return {
@@ -89,7 +87,7 @@ export function packOptions(branch: string, compose: string, values: PackFlags, 
     project: projectOptions(values, compose, environment),
     platform: { ...parsePlatform(values.arch ?? machine(), values.variant), explicit: values.arch !== undefined },
     timestamp: values.timestamp === undefined ? BigInt(Math.floor(Date.now() / 1000)) : parseTimestamp(values.timestamp, environment),
-    registry: registryOptions(values, environment),
+    registry: registrySettings(values, environment),
     includeSecrets: values['include-secrets'],
     dryRun: values['dry-run'],
     temporaryDirectory: tmpdir(),
@@ -117,28 +115,6 @@ function parseImageSources(texts: readonly string[]): Map<string, string> {
     sources.set(text.slice(0, equals), text.slice(equals + 1));
   }
   return sources;
-}
-
-function registryOptions(values: PackFlags, environment: Environment): NonNullable<PackOptions['registry']> {
-  const { variables, home, uid } = environment;
-  return {
-    insecure: values.insecure,
-    proxy: proxyRule(environment),
-    credentials: createAuthFiles({ environment: variables, home, uid, ...(values.authfile === undefined ? {} : { authFile: values.authfile }) }),
-  };
-}
-
-function describeRequest(event: RegistryEvent): string {
-  switch (event.type) {
-    case 'request':
-      return `${event.method} ${event.url}: ${event.status}`;
-    case 'retry':
-      return `Trying ${event.url} again in ${event.delayMs} ms: ${event.reason}`;
-    case 'resume':
-      return `Resuming ${event.digest} at byte ${event.offset}: ${event.reason}`;
-    case 'auth-source':
-      return `Login for ${event.registry}: ${event.source} ${event.outcome}`;
-  }
 }
 
 /** Returns the callback that keeps count: all that must be fetched is known once every image is resolved. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { type Bytes, splitDigest } from '@cambium/base';
 import { type HttpResponse, networkProblem } from '@cambium/http';
 import { ociError } from '../errors.ts';
-import type { Descriptor } from '../types.ts';
+import type { Descriptor } from '../image/types.ts';
 import type { OnRegistryEvent } from './events.ts';
 
 export interface BlobDownload {

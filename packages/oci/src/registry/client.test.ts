@@ -15,11 +15,11 @@ import {
   type Registry,
   scratch,
 } from '@cambium/testkit';
-import { openImage } from '../open-image.ts';
-import { parsePlatform } from '../platform.ts';
-import { parseImageReference } from '../reference.ts';
-import { resolveImage } from '../resolve-image.ts';
-import type { Descriptor } from '../types.ts';
+import { parsePlatform } from '../image/platform.ts';
+import { parseImageReference } from '../image/reference.ts';
+import { resolveImage } from '../image/resolve-image.ts';
+import type { Descriptor } from '../image/types.ts';
+import { openImage } from '../places/open-image.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './client.ts';
 import type { RegistryEvent } from './events.ts';
 

@@ -5,6 +5,8 @@ export type RegistryEvent =
   | HttpEvent
   /** A blob transfer broke after `offset` bytes and goes on from there. */
   | { type: 'resume'; digest: string; offset: number; reason: string }
+  /** An upload broke and goes on at `offset`. */
+  | { type: 'upload-again'; digest: string | undefined; offset: number; reason: string }
   /** A place where credentials may be: a file or `docker-credential-NAME`. */
   | { type: 'auth-source'; source: string; registry: string; outcome: 'absent' | 'unreadable' | 'no-match' | 'found' };
 

@@ -17,17 +17,28 @@ export interface LoginOptions {
 }
 
 export interface Login {
-  /** Returns the Authorization header for pulling from a repository, undefined while the registry has not asked for one. */
-  authorization(repositoryName: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** Returns the Authorization header for `scope` (pulling from the repository, when absent); undefined while the registry has not asked for one. */
+  authorization(repositoryName: string, scope: string | undefined, signal?: AbortSignal): Promise<string | undefined>;
   /**
    * Takes in a 401. Returns normally when another try with a new {@link authorization} may succeed.
    *
-   * @param asked the URL the request began with
-   * @param sent the header the refused request had
-   * @param fresh whether that header came of a login made for this very request
    * @throws OCI_AUTH_REQUIRED, OCI_AUTH_DENIED
    */
-  challenged(response: HttpResponse, asked: URL, repositoryName: string, sent: string | undefined, fresh: boolean, signal?: AbortSignal): Promise<void>;
+  challenged(refusal: Refusal, signal?: AbortSignal): Promise<void>;
+}
+
+/** A request that was answered with 401. */
+export interface Refusal {
+  response: HttpResponse;
+  /** The URL the request began with. */
+  asked: URL;
+  repositoryName: string;
+  /** What it needs beside pulling from its repository. */
+  scope: string | undefined;
+  /** The header it had. */
+  sent: string | undefined;
+  /** Whether that header came of a login made for this very request. */
+  fresh: boolean;
 }
 
 interface Token {
@@ -45,7 +56,8 @@ const CLIENT_ID = 'cambium';
 
 export function createLogin({ registry, transport, credentials, secrets }: LoginOptions): Login {
   let scheme: Scheme | undefined;
-  const scopes = new Map<string, string>();
+  /** What the registry asked for, by what we wanted. */
+  const asked = new Map<string, string>();
   const tokens = new Map<string, Promise<Token>>();
   const found = new Map<string, Promise<Credentials | undefined>>();
 
@@ -63,10 +75,13 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
     return looking;
   };
 
-  const scopeOf = (repositoryName: string): string => scopes.get(repositoryName) ?? `repository:${repositoryName}:pull`;
+  const scopeOf = (repositoryName: string, wanted: string | undefined): string => {
+    const scope = wanted ?? `repository:${repositoryName}:pull`;
+    return asked.get(scope) ?? scope;
+  };
 
-  const token = (bearer: Scheme & { kind: 'bearer' }, repositoryName: string, signal?: AbortSignal): Promise<Token> => {
-    const scope = scopeOf(repositoryName);
+  const token = (bearer: Scheme & { kind: 'bearer' }, repositoryName: string, wanted: string | undefined, signal?: AbortSignal): Promise<Token> => {
+    const scope = scopeOf(repositoryName, wanted);
     // Repositories may have different credentials, so a scope alone does not name a token.
     const key = `${repositoryName}\n${scope}`;
     const present = tokens.get(key);
@@ -142,19 +157,19 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
   };
 
   return {
-    async authorization(repositoryName, signal) {
+    async authorization(repositoryName, scope, signal) {
       if (scheme === undefined) return undefined;
-      if (scheme.kind === 'bearer') return `Bearer ${(await token(scheme, repositoryName, signal)).value}`;
+      if (scheme.kind === 'bearer') return `Bearer ${(await token(scheme, repositoryName, scope, signal)).value}`;
       const credential = await credentialsFor(repositoryName, signal);
       return credential === undefined ? undefined : basic(credential);
     },
-    async challenged(response, asked, repositoryName, sent, fresh, signal) {
+    async challenged({ response, asked: from, repositoryName, scope: wanted, sent, fresh }, signal) {
       // Where a redirect ended must not tell us where to send the registry's password.
-      if (response.url.origin !== asked.origin) {
+      if (response.url.origin !== from.origin) {
         response.discard();
         throw ociError(
           'OCI_AUTH_DENIED',
-          `Cannot read ${registry}/${repositoryName}: ${displayUrl(response.url)}, where the registry redirects to, denies access`,
+          `Cannot use ${registry}/${repositoryName}: ${displayUrl(response.url)}, where the registry redirects to, denies access`,
           {
             data: { url: displayUrl(response.url), status: 401 },
           },
@@ -170,11 +185,11 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
       const credential = await credentialsFor(repositoryName, signal);
       // With a token server there may be a token without credentials; with Basic there is nothing to try.
       if (credential === undefined && (chosen.scheme.kind === 'basic' || fresh)) {
-        throw ociError('OCI_AUTH_REQUIRED', `Cannot read ${registry}/${repositoryName} without a login${detail}`, { hint: loginHint(registry), data });
+        throw ociError('OCI_AUTH_REQUIRED', `Cannot use ${registry}/${repositoryName} without a login${detail}`, { hint: loginHint(registry), data });
       }
       if (credential !== undefined && (fresh || (chosen.scheme.kind === 'basic' && sent !== undefined && sent === basic(credential)))) {
-        throw ociError('OCI_AUTH_DENIED', `Cannot read ${registry}/${repositoryName} with the credentials of ${credential.source}${detail}`, {
-          hint: 'Check that the login may read this image, and that the image exists',
+        throw ociError('OCI_AUTH_DENIED', `Cannot use ${registry}/${repositoryName} with the credentials of ${credential.source}${detail}`, {
+          hint: 'Check what the login may do with this image, and that the image exists',
           data,
         });
       }
@@ -182,8 +197,8 @@ export function createLogin({ registry, transport, credentials, secrets }: Login
         throw ociError('OCI_AUTH_DENIED', `Cannot log in to ${registry}: it wants a password, and ${credential?.source} has only a token`, { data });
       }
       scheme = chosen.scheme;
-      if (chosen.scope !== undefined && chosen.scope.length <= 4096) scopes.set(repositoryName, chosen.scope);
-      const key = `${repositoryName}\n${scopeOf(repositoryName)}`;
+      if (chosen.scope !== undefined && chosen.scope.length <= 4096) asked.set(wanted ?? `repository:${repositoryName}:pull`, chosen.scope);
+      const key = `${repositoryName}\n${scopeOf(repositoryName, wanted)}`;
       const held = await tokens.get(key)?.catch(() => undefined);
       // Another request may have renewed the token meanwhile: drop it only if it is the refused one.
       if (held !== undefined && sent === `Bearer ${held.value}`) tokens.delete(key);

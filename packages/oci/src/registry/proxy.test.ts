@@ -4,7 +4,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { connect } from 'node:net';
 import test from 'node:test';
 import { type CleanUp, needsPeer } from '@cambium/testkit';
-import { parseImageReference } from '../reference.ts';
+import { parseImageReference } from '../image/reference.ts';
 import { createRegistryClient, type RegistryClientOptions } from './client.ts';
 import { INDEX, selfSigned, serving } from './servers.test.ts';
 

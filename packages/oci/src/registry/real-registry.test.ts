@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { collect, digestOf } from '@cambium/base';
 import { buildImageLayout, type Compression, needsPeer, output, pushLayout, scratch, startRegistry } from '@cambium/testkit';
-import { openImage } from '../open-image.ts';
-import { parsePlatform } from '../platform.ts';
-import { resolveImage } from '../resolve-image.ts';
+import { parsePlatform } from '../image/platform.ts';
+import { resolveImage } from '../image/resolve-image.ts';
+import { openImage } from '../places/open-image.ts';
 import { createAuthFiles } from './auth-files.ts';
 import { createRegistryClient } from './client.ts';
 

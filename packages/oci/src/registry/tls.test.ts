@@ -3,7 +3,7 @@ import { createServer as createPlainServer, type RequestListener } from 'node:ht
 import { createServer } from 'node:https';
 import test from 'node:test';
 import { type CleanUp, needsPeer } from '@cambium/testkit';
-import { parseImageReference } from '../reference.ts';
+import { parseImageReference } from '../image/reference.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './client.ts';
 import { INDEX, selfSigned, serving } from './servers.test.ts';
 

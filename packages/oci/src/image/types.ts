@@ -52,10 +52,17 @@ export interface ImageConfig {
   history?: Record<string, unknown>[];
 }
 
+export interface RegistryRepository {
+  registry: string;
+  name: string;
+}
+
 /** Where an image can be read. A registry, a layout directory and an archive file are implementations; each is bound to one reference. */
 export interface ImageSource {
   /** The reference for people, as in `docker.io/library/nginx:1.25` or `oci:./image`. */
   readonly reference: string;
+  /** Where it is in a registry: from there to another repository of the same registry nothing need be sent. */
+  readonly repository?: RegistryRepository;
   /** Fetches the manifest or index the reference names, or the one with `digest`; bytes are verified where a digest is known. */
   manifest(digest?: Digest, signal?: AbortSignal): Promise<Document<Manifest | Index>>;
   /** Opens a blob's bytes, verified against the descriptor while they are read; an interrupted transfer resumes by itself. */

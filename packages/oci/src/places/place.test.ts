@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { parseImageReference } from '../image/reference.ts';
 import { parsePlace, printPlace } from './place.ts';
-import { parseImageReference } from './reference.ts';
 
 const SHA = `sha256:${'a'.repeat(64)}`;
 

@@ -4,7 +4,7 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { indexTar, plainTar, readTarMember } from '@cambium/archive';
 import { type Bytes, errnoOf, isKnownError, systemError } from '@cambium/base';
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
 import type { ImageFiles } from './image-files.ts';
 
 export interface TarFilesOptions {

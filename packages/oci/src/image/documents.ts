@@ -4,7 +4,7 @@
  * Source: OCI image-spec 1.1 manifest.md, image-index.md, config.md, descriptor.md; Docker image manifest v2-2.
  */
 import { type Digest, digestOf, isDigest, isKnownError, isRecord, parseJson, splitDigest, verifiedBuffer } from '@cambium/base';
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
 import { documentKind, isForeignLayer, isImageConfig, layerCompression, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST } from './media-types.ts';
 import type { Descriptor, Document, ImageConfig, Index, Manifest } from './types.ts';
 

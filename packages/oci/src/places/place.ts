@@ -4,8 +4,8 @@
  * Source: containers-transports(5).
  */
 import { type Digest, isDigest } from '@cambium/base';
-import { ociError } from './errors.ts';
-import { type ImageReference, parseImageReference, printImageReference } from './reference.ts';
+import { ociError } from '../errors.ts';
+import { type ImageReference, parseImageReference, printImageReference } from '../image/reference.ts';
 
 export type Place =
   | { transport: 'registry'; reference: ImageReference }

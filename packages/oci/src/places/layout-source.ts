@@ -1,14 +1,15 @@
 /**
  * Images in OCI layouts. Source: OCI image-spec 1.1 image-layout.md.
  */
-import { collect, type Digest, isKnownError, isRecord, parseJson, splitDigest } from '@cambium/base';
-import { MAX_MANIFEST_BYTES, parseManifestOrIndex } from './documents.ts';
-import { ociError } from './errors.ts';
+import { type Digest, isKnownError, isRecord, parseJson } from '@cambium/base';
+import { ociError } from '../errors.ts';
+import { MAX_MANIFEST_BYTES, parseManifestOrIndex } from '../image/documents.ts';
+import { documentKind } from '../image/media-types.ts';
+import { isAttestation } from '../image/platform.ts';
+import type { PinnedImageSource } from '../image/resolve-image.ts';
+import type { Document, Index, Manifest } from '../image/types.ts';
 import { type ImageFiles, verifiedBlob } from './image-files.ts';
-import { documentKind } from './media-types.ts';
-import { isAttestation } from './platform.ts';
-import type { PinnedImageSource } from './resolve-image.ts';
-import type { Document, Index, Manifest } from './types.ts';
+import { blobName, REF_NAME, readSmallFile } from './layout-files.ts';
 
 /** Which image of a layout; nothing set means the only one there is. */
 export interface LayoutSelection {
@@ -18,7 +19,6 @@ export interface LayoutSelection {
   index?: number | undefined;
 }
 
-const REF_NAME = 'org.opencontainers.image.ref.name';
 /** containerd and docker write the full reference here. */
 const CONTAINERD_NAME = 'io.containerd.image.name';
 const MAX_LAYOUT_FILE_BYTES = 64 * 1024;
@@ -30,7 +30,7 @@ const MAX_LAYOUT_FILE_BYTES = 64 * 1024;
  */
 export async function openLayout(files: ImageFiles, selection: LayoutSelection, reference: string, signal?: AbortSignal): Promise<PinnedImageSource> {
   await verifyLayoutVersion(files, signal);
-  const indexBytes = await readFile(files, 'index.json', MAX_MANIFEST_BYTES, signal);
+  const indexBytes = await readSmallFile(files, 'index.json', MAX_MANIFEST_BYTES, signal);
   if (indexBytes === undefined) throw ociError('OCI_LAYOUT_INVALID', `Cannot use "${files.path}": it has no index.json`);
   // umoci leaves the media type out; a manifest in its place is refused by its shape.
   const index = parseManifestOrIndex(indexBytes, { what: `"${files.path}" (index.json)` });
@@ -42,7 +42,7 @@ export async function openLayout(files: ImageFiles, selection: LayoutSelection, 
     const expected = digest === undefined && 'digest' in top ? top : undefined;
     const wanted = digest ?? (top as Top & { digest: Digest }).digest;
     const what = digest === undefined ? reference : `${reference} (${digest})`;
-    const bytes = await readFile(files, blobName(wanted), MAX_MANIFEST_BYTES, signal);
+    const bytes = await readSmallFile(files, blobName(wanted), MAX_MANIFEST_BYTES, signal);
     if (bytes === undefined) throw ociError('OCI_MANIFEST_UNKNOWN', `Cannot read ${what}: "${files.path}" has no blob ${wanted}`);
     return parseManifestOrIndex(bytes, { what, digest: wanted, size: expected?.size, mediaType: expected?.mediaType });
   };
@@ -70,7 +70,7 @@ export async function openLayout(files: ImageFiles, selection: LayoutSelection, 
 type Top = { digest: Digest; size?: number; mediaType?: string } | { index: Document<Index> };
 
 async function verifyLayoutVersion(files: ImageFiles, signal?: AbortSignal): Promise<void> {
-  const bytes = await readFile(files, 'oci-layout', MAX_LAYOUT_FILE_BYTES, signal);
+  const bytes = await readSmallFile(files, 'oci-layout', MAX_LAYOUT_FILE_BYTES, signal);
   if (bytes === undefined) {
     throw ociError('OCI_LAYOUT_INVALID', `Cannot use "${files.path}": it has no file "oci-layout"`, {
       hint: 'Check the path; an image written by docker save or podman save is a docker-archive:FILE',
@@ -119,24 +119,4 @@ function choose(index: Document<Index>, { name, digest, index: position }: Layou
     hint: `Name one as :TAG, @DIGEST or :@NUMBER. ${available}`,
     data: { available: names },
   });
-}
-
-function blobName(digest: Digest): string {
-  const { algorithm, hex } = splitDigest(digest);
-  return `blobs/${algorithm}/${hex}`;
-}
-
-/** Returns a small file, or undefined when there is none. @throws OCI_DOCUMENT_TOO_LARGE */
-export async function readFile(files: ImageFiles, name: string, limitBytes: number, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-  const size = await files.size(name);
-  if (size === undefined) return undefined;
-  const tooLarge = (): Error =>
-    ociError('OCI_DOCUMENT_TOO_LARGE', `Cannot read "${name}" of "${files.path}": over ${limitBytes} bytes`, { data: { limitBytes } });
-  if (size > limitBytes) throw tooLarge();
-  try {
-    return await collect(files.open(name, signal), limitBytes, name);
-  } catch (error) {
-    // Grown since its size was asked.
-    throw isKnownError(error, 'BYTES_TOO_LARGE') ? tooLarge() : error;
-  }
 }

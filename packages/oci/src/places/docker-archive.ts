@@ -6,14 +6,14 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestOf, isKnownError, isRecord, parseJson, stableJson } from '@cambium/base';
-import { MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, parseImageConfig, parseManifestOrIndex } from './documents.ts';
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
+import { MAX_CONFIG_BYTES, MAX_LAYERS, MAX_MANIFEST_BYTES, parseImageConfig, parseManifestOrIndex } from '../image/documents.ts';
+import { DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, type LayerCompression } from '../image/media-types.ts';
+import { type ImageReference, parseImageReference, printImageReference } from '../image/reference.ts';
+import type { PinnedImageSource } from '../image/resolve-image.ts';
+import type { Descriptor, Document, ImageConfig, Manifest } from '../image/types.ts';
 import { type ImageFiles, verifiedBlob } from './image-files.ts';
-import { readFile } from './layout.ts';
-import { DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, type LayerCompression } from './media-types.ts';
-import { type ImageReference, parseImageReference, printImageReference } from './reference.ts';
-import type { PinnedImageSource } from './resolve-image.ts';
-import type { Descriptor, Document, ImageConfig, Manifest } from './types.ts';
+import { readSmallFile } from './layout-files.ts';
 
 export interface DockerArchiveSelection {
   reference?: ImageReference | undefined;
@@ -42,14 +42,14 @@ export async function openDockerArchive(
   reference: string,
   signal?: AbortSignal,
 ): Promise<PinnedImageSource> {
-  const bytes = await readFile(files, 'manifest.json', MAX_MANIFEST_BYTES, signal);
+  const bytes = await readSmallFile(files, 'manifest.json', MAX_MANIFEST_BYTES, signal);
   if (bytes === undefined) {
     throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${files.path}": it has no manifest.json`, {
       hint: 'Check the path; an archive of an OCI layout is an oci-archive:FILE',
     });
   }
   const image = choose(parseImages(bytes, files.path), selection, files.path);
-  const configBytes = await readFile(files, image.config, MAX_CONFIG_BYTES, signal);
+  const configBytes = await readSmallFile(files, image.config, MAX_CONFIG_BYTES, signal);
   if (configBytes === undefined) throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${files.path}": it has no file "${image.config}"`);
   const config = parseImageConfig(configBytes, { what: reference });
   const { manifest, members } = await describe(files, image, config, reference, signal);
@@ -69,6 +69,13 @@ export async function openDockerArchive(
     },
     close: () => files.close(),
   };
+}
+
+/** Returns the references of the images of an archive; undefined for one without. @throws OCI_ARCHIVE_INVALID */
+export async function dockerArchiveImages(files: ImageFiles, signal?: AbortSignal): Promise<(string | undefined)[]> {
+  const bytes = await readSmallFile(files, 'manifest.json', MAX_MANIFEST_BYTES, signal);
+  if (bytes === undefined) throw ociError('OCI_ARCHIVE_INVALID', `Cannot use "${files.path}": it has no manifest.json`);
+  return parseImages(bytes, files.path).flatMap(({ tags }) => (tags.length === 0 ? [undefined] : tags));
 }
 
 /** Makes the manifest that the archive lacks: Docker's schema 2, the layers as they are stored. */

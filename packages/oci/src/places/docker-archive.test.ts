@@ -17,11 +17,11 @@ import {
   tarBytes,
 } from '@cambium/testkit';
 import fc from 'fast-check';
-import { DOCKER_LAYER } from './media-types.ts';
+import { DOCKER_LAYER } from '../image/media-types.ts';
+import { parsePlatform } from '../image/platform.ts';
+import { resolveImage } from '../image/resolve-image.ts';
+import type { ResolvedImage } from '../image/types.ts';
 import { openImage } from './open-image.ts';
-import { parsePlatform } from './platform.ts';
-import { resolveImage } from './resolve-image.ts';
-import type { ResolvedImage } from './types.ts';
 
 const LAYER_1 = tarBytes([{ path: 'a', content: 'a'.repeat(5000) }]);
 const LAYER_2 = tarBytes([{ path: 'b', content: 'b' }]);

@@ -4,7 +4,7 @@
  * Source of the grammar: distribution/reference (`reference.go`, `regexp.go`, `normalize.go`), the one docker and podman use.
  */
 import { type Digest, isDigest } from '@cambium/base';
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
 
 export interface ImageReference {
   /** Host and port, `docker.io` for the default registry. */

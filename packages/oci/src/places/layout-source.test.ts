@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { collect, digestOf, isKnownError } from '@cambium/base';
 import { type BuiltLayout, buildImageLayout, type CleanUp, needsPeer, run, scratch, skopeoCopy } from '@cambium/testkit';
+import { parsePlatform } from '../image/platform.ts';
+import { resolveImage } from '../image/resolve-image.ts';
+import type { ResolvedImage } from '../image/types.ts';
 import { openImage } from './open-image.ts';
-import { parsePlatform } from './platform.ts';
-import { resolveImage } from './resolve-image.ts';
-import type { ResolvedImage } from './types.ts';
 
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 const ARM64 = { os: 'linux', architecture: 'arm64' };

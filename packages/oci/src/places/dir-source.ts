@@ -1,20 +1,20 @@
 /** Images in skopeo's `dir:` directories. Source: containers-transports(5); containers/image directory transport 1.1. */
 import { splitDigest } from '@cambium/base';
-import { MAX_MANIFEST_BYTES, parseManifestOrIndex } from './documents.ts';
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
+import { MAX_MANIFEST_BYTES, parseManifestOrIndex } from '../image/documents.ts';
+import type { PinnedImageSource } from '../image/resolve-image.ts';
 import { type ImageFiles, verifiedBlob } from './image-files.ts';
-import { readFile } from './layout.ts';
-import type { PinnedImageSource } from './resolve-image.ts';
+import { readSmallFile } from './layout-files.ts';
 
 /** Returns the one image of a directory; nothing is read yet. */
-export function createDirTransport(files: ImageFiles, reference: string): PinnedImageSource {
+export function openDirSource(files: ImageFiles, reference: string): PinnedImageSource {
   return {
     reference,
     digest: undefined,
     async manifest(digest, signal) {
       const name = digest === undefined ? 'manifest.json' : `${splitDigest(digest).hex}.manifest.json`;
       const what = digest === undefined ? reference : `${reference} (${digest})`;
-      const bytes = await readFile(files, name, MAX_MANIFEST_BYTES, signal);
+      const bytes = await readSmallFile(files, name, MAX_MANIFEST_BYTES, signal);
       if (bytes === undefined) throw ociError('OCI_MANIFEST_UNKNOWN', `Cannot read ${what}: "${files.path}" has no file "${name}"`);
       return parseManifestOrIndex(bytes, { what, digest });
     },

@@ -1,7 +1,7 @@
 /** From a reference to one platform's image, in as few requests as there can be. */
 import { type Bytes, collect, type DiffId, type Digest, isKnownError } from '@cambium/base';
+import { ociError } from '../errors.ts';
 import { isIndex, MAX_CONFIG_BYTES, parseImageConfig, parseManifestOrIndex, verifyImageManifest } from './documents.ts';
-import { ociError } from './errors.ts';
 import { documentKind } from './media-types.ts';
 import { chooseFromIndex, isAttestation, normalizePlatform, platformMissing, platformRank, printPlatform, type WantedPlatform } from './platform.ts';
 import type { Descriptor, Document, ImageConfig, ImageSource, Index, Manifest, Platform, ResolvedImage } from './types.ts';

@@ -1,11 +1,12 @@
 /** Opens an image wherever it is. */
-import { createDirTransport } from './dir-transport.ts';
+
+import type { PinnedImageSource } from '../image/resolve-image.ts';
+import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../registry/client.ts';
+import { openDirSource } from './dir-source.ts';
 import { openDockerArchive } from './docker-archive.ts';
 import { directoryFiles, type ImageFiles } from './image-files.ts';
-import { openLayout } from './layout.ts';
+import { openLayout } from './layout-source.ts';
 import { type Place, parsePlace, printPlace } from './place.ts';
-import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './registry/client.ts';
-import type { PinnedImageSource } from './resolve-image.ts';
 import { openTarFiles } from './tar-files.ts';
 
 export interface OpenImageOptions {
@@ -43,7 +44,7 @@ export async function openImage(place: Place | string, options: OpenImageOptions
     case 'docker-archive':
       return await withFiles(await openTarFiles(where.path, options), (files) => openDockerArchive(files, where, printPlace(where), signal));
     case 'dir':
-      return createDirTransport(directoryFiles(where.path), printPlace(where));
+      return openDirSource(directoryFiles(where.path), printPlace(where));
   }
 }
 

@@ -2,8 +2,8 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bytes, errnoOf, isKnownError, systemError, verified } from '@cambium/base';
-import { ociError } from './errors.ts';
-import type { Descriptor } from './types.ts';
+import { ociError } from '../errors.ts';
+import type { Descriptor } from '../image/types.ts';
 
 export interface ImageFiles {
   /** For messages: the path of the directory or archive. */

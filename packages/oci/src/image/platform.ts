@@ -3,7 +3,7 @@
  *
  * Source: OCI image-spec 1.1 image-index.md (platform variants); the order of compatible variants is podman's (containers/image `platform_matcher.go`).
  */
-import { ociError } from './errors.ts';
+import { ociError } from '../errors.ts';
 import type { Descriptor, Index, Platform } from './types.ts';
 
 /** A platform asked for; `explicit` when a person named it, so that anything else is an error and not a surprise. */
