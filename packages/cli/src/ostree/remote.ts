@@ -5,6 +5,7 @@ import type { Repo } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { importKeys, readKeyring, signVerifySettings } from './remote-keys.ts';
 import { writeConfig } from './repo-config.ts';
+import { openRepoOf } from './sysroot.ts';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const addFlags = {
@@ -22,6 +23,7 @@ const addFlags = {
     value: 'COLLECTION-ID',
     help: 'Globally unique ID for this repository as an collection of refs for redistribution to other repositories',
   },
+  sysroot: { kind: 'text', value: 'PATH', completes: 'directory', help: 'Use sysroot at PATH (overrides --repo)' },
 } as const;
 
 const GROUP = /^remote "(.*)"$/;
@@ -45,7 +47,7 @@ export const add: Verb<typeof addFlags> = {
     },
   ],
   async run(context, { values, operands }) {
-    const repo = await context.openRepo();
+    const repo = await openRepoOf(context, values.sysroot);
     const [name, url, ...branches] = operands;
     if (name === undefined || (url === undefined && values['custom-backend'] === undefined)) throw new UsageError('NAME and URL must be specified');
     if (values['if-not-exists'] && values.force) throw new UsageError('Can only specify one of --if-not-exists and --force');
@@ -65,7 +67,10 @@ export const add: Verb<typeof addFlags> = {
   },
 };
 
-const removeFlags = { 'if-exists': { kind: 'flag', help: 'Do nothing if the provided remote does not exist' } } as const;
+const removeFlags = {
+  'if-exists': { kind: 'flag', help: 'Do nothing if the provided remote does not exist' },
+  sysroot: { kind: 'text', value: 'PATH', completes: 'directory', help: 'Use sysroot at PATH (overrides --repo)' },
+} as const;
 
 export const remove: Verb<typeof removeFlags> = {
   summary: 'Delete a remote repository',
@@ -73,7 +78,7 @@ export const remove: Verb<typeof removeFlags> = {
   flags: removeFlags,
   examples: [{ command: 'cambium ostree remote delete --repo=./repo origin', explains: 'Forget a remote and its keys; what was pulled stays' }],
   async run(context, { values, operands: [name] }) {
-    const repo = await context.openRepo();
+    const repo = await openRepoOf(context, values.sysroot);
     if (name === undefined) throw new UsageError('NAME must be specified');
     if (!repo.config.removeGroup(groupOf(name))) {
       if (values['if-exists']) return undefined;

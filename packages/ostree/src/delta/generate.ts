@@ -353,7 +353,7 @@ function* filePieces({ path, byteLength }: InlineFile, room: () => Buffer): Gene
     for (let at = 0; at < byteLength; ) {
       const buffer = room();
       const read = readSync(fd, buffer, 0, buffer.byteLength, at);
-      if (read === 0) throw new Error(`"${path}" became shorter`);
+      if (read === 0) throw ostreeError('OSTREE_CONTENT_SIZE', `Cannot write the static delta: "${path}" became shorter while it was read`, { data: { path } });
       yield buffer.subarray(0, read);
       at += read;
     }
