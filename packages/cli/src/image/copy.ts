@@ -22,7 +22,7 @@ const flags = {
 export const command: Command = {
   summary: 'Copy an image from one place to another',
   description: [
-    'Places are docker://REFERENCE (or the bare reference), oci:DIR[:TAG], dir:DIR, and for reading oci-archive:FILE and docker-archive:FILE. ' +
+    'Places are docker://REFERENCE (or the bare reference), oci:DIR[:TAG], dir:DIR, oci-archive:FILE[:TAG] and docker-archive:FILE[:NAME]. ' +
       'Blobs that are there already are not sent; between repositories of one registry nothing travels. Digests stay as they are unless a flag asks ' +
       'for a change or a layer is not compressed. The digest of what the target names is printed on stdout.',
   ],

@@ -37,11 +37,11 @@ const TYPES: Readonly<Record<ImageFormat, { manifest: string; index: string; con
 };
 
 /** Returns what a layer is to be recompressed with, or undefined when its bytes stay. */
-export function recompression(layer: Descriptor, wanted: WantedChanges, prefers: 'gzip' | undefined): LayerCompression | undefined {
+export function recompression(layer: Descriptor, wanted: WantedChanges, prefers: 'gzip' | 'none' | undefined): LayerCompression | undefined {
   const now = layerCompression(layer.mediaType);
   // What is no layer of a file system has bytes of its own meaning.
   if (now === undefined) return undefined;
-  const target = wanted.compression ?? (now === 'none' ? prefers : undefined);
+  const target = wanted.compression ?? (now === 'none' || prefers === 'none' ? prefers : undefined);
   return target === undefined || (target === now && wanted.level === undefined) ? undefined : target;
 }
 
@@ -89,7 +89,7 @@ export function changedIndex(index: Document<Index>, children: readonly Document
 
 function rewritten<T extends Manifest | Index>(before: Document<T>, value: T, mediaType: string): Document<T> {
   if (stableJson(value) === stableJson(before.value)) return before;
-  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  const bytes = new TextEncoder().encode(stableJson(value));
   return { mediaType, digest: digestOf(bytes), bytes, value };
 }
 

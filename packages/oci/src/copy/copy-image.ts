@@ -78,7 +78,7 @@ export async function copyImage(source: ImageSource, sink: ImageSink, wanted: Co
   if (options.preserveDigests === true && (!keeps || moves.some(({ recompress }) => recompress !== undefined))) {
     throw ociError(
       'OCI_DIGEST_CHANGES',
-      `Cannot copy ${source.reference} to ${sink.reference} with its digest: ${keeps ? 'its layers are not compressed there' : 'another form was asked for'}`,
+      `Cannot copy ${source.reference} to ${sink.reference} with its digest: ${keeps ? 'its layers cannot lie there as they are' : 'another form was asked for'}`,
       {
         hint: 'Copy it without --preserve-digests, or to an oci: or dir: place',
       },

@@ -20,10 +20,10 @@ export interface ImageSink {
   readonly repository?: RegistryRepository;
   /** How many blobs it takes at a time. */
   readonly parallel: number;
-  /** What it wants a plain tar to become on its way in; `undefined` where it lies as well as compressed. */
-  readonly prefers: 'gzip' | undefined;
-  /** The only format of manifests that readers of such places find by name; absent where all are. */
-  readonly format?: 'oci';
+  /** How layers should lie there: `gzip` compresses plain ones, `none` unpacks all; absent where they may lie as they are. */
+  readonly prefers?: 'gzip' | 'none';
+  /** The only format of manifests that readers of such places understand; absent where they take all. */
+  readonly format?: 'oci' | 'docker';
   /** Returns the digest of what has the name of this place now, where one question tells it and also that all of it is there. */
   namedDigest?(signal?: AbortSignal): Promise<string | undefined>;
   /** Returns whether a blob is there already; costs no transfer. */

@@ -29,7 +29,6 @@ export async function openDirSink(directory: string, reference: string): Promise
   return {
     reference,
     parallel: 6,
-    prefers: undefined,
     async hasBlob(blob) {
       const present = await hasFile(fileOf(blob), blob.size);
       if (present) written.add(splitDigest(blob.digest).hex);

@@ -8,14 +8,11 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bytesOf, errnoOf, systemError } from '@cambium/base';
 import { ociError } from '../errors.ts';
-import { isIndex } from '../image/documents.ts';
 import type { BlobInput, ImageSink, KnownBlob } from '../image/sink.ts';
-import type { Descriptor, Document, Index, Manifest } from '../image/types.ts';
+import type { Document, Index, Manifest } from '../image/types.ts';
 import { hasFile, replaceFile, syncVolume, writeBlobFile } from './blob-file.ts';
 import { changeLayoutIndex, withEntry } from './layout-entries.ts';
-import { blobName, REF_NAME } from './layout-files.ts';
-
-const VERSION = '{"imageLayoutVersion":"1.0.0"}';
+import { blobName, entryOf, LAYOUT_VERSION } from './layout-files.ts';
 
 /**
  * Opens a layout for writing; it is made when there is none.
@@ -73,20 +70,8 @@ async function isLayout(directory: string): Promise<boolean> {
 async function create(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true });
-    await replaceFile(join(directory, 'oci-layout'), VERSION);
+    await replaceFile(join(directory, 'oci-layout'), LAYOUT_VERSION);
   } catch (error) {
     throw systemError(error, `Cannot write to "${directory}"`) ?? error;
   }
-}
-
-function entryOf(document: Document<Manifest | Index>, name: string | undefined): Descriptor {
-  const { mediaType, digest, bytes, value } = document;
-  const artifactType = isIndex(document) ? undefined : (value as Manifest).artifactType;
-  return {
-    mediaType,
-    digest,
-    size: bytes.byteLength,
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(name === undefined ? {} : { annotations: { [REF_NAME]: name } }),
-  };
 }

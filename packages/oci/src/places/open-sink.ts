@@ -2,6 +2,7 @@
 import { ociError } from '../errors.ts';
 import type { ImageSink } from '../image/sink.ts';
 import { createRegistryClient } from '../registry/client.ts';
+import { openDockerArchiveSink, openOciArchiveSink } from './archive-sinks.ts';
 import { openDirSink } from './dir-sink.ts';
 import { openLayoutSink } from './layout-sink.ts';
 import type { OpenImageOptions } from './open-image.ts';
@@ -23,15 +24,19 @@ export async function openSink(place: Place | string, options: Pick<OpenImageOpt
     case 'oci':
       if (where.digest !== undefined || where.index !== undefined) throw cannotWrite(where);
       return await openLayoutSink(where.path, where.name, printPlace(where));
+    case 'oci-archive':
+      if (where.digest !== undefined || where.index !== undefined) throw cannotWrite(where);
+      return openOciArchiveSink(where.path, where.name, printPlace(where));
+    case 'docker-archive':
+      if (where.index !== undefined) throw cannotWrite(where);
+      return openDockerArchiveSink(where.path, where.reference, printPlace(where));
     case 'dir':
       return await openDirSink(where.path, printPlace(where));
-    default:
-      throw cannotWrite(where);
   }
 }
 
 function cannotWrite(place: Place): Error {
   return ociError('OCI_PLACE_UNSUPPORTED', `Cannot write an image to "${printPlace(place)}"`, {
-    hint: 'Write to docker://REFERENCE, oci:DIR[:TAG] or dir:DIR',
+    hint: 'A place to write to is named by a tag, not by @DIGEST or @NUMBER',
   });
 }

@@ -57,27 +57,32 @@ async function twoPlatforms(directory: string): Promise<BuiltLayout> {
   return await buildImageLayout(directory, { images: [own('amd64'), own('arm64')] });
 }
 
-const PLACES: readonly { name: string; place(world: World): string; holdsMany: boolean }[] = [
-  { name: 'registry', place: ({ registry }) => `${registry}/some/image:one`, holdsMany: true },
-  { name: 'oci', place: ({ directory }) => `oci:${join(directory, 'layout')}:one`, holdsMany: true },
-  { name: 'dir', place: ({ directory }) => `dir:${join(directory, 'dir')}`, holdsMany: false },
+const PLACES: readonly { name: string; place(world: World): string /** Begun anew each time. */; isFile?: true }[] = [
+  { name: 'registry', place: ({ registry }) => `${registry}/some/image:one` },
+  { name: 'oci', place: ({ directory }) => `oci:${join(directory, 'layout')}:one` },
+  { name: 'oci-archive', place: ({ directory }) => `oci-archive:${join(directory, 'archive.tar')}:one`, isFile: true },
+  { name: 'dir', place: ({ directory }) => `dir:${join(directory, 'dir')}` },
 ];
 const skip = needsPeer('docker-registry') || needsPeer('skopeo');
 
-for (const { name, place } of PLACES) {
+for (const { name, place, isFile } of PLACES) {
   test(`${name}: an image of several platforms arrives with its digest, and is sent once`, { skip }, async (t) => {
     const world = await worldOf(t);
     const built = await twoPlatforms(join(world.directory, 'built'));
     const target = place(world);
     const plan = await world.copy(built.reference, target, { dryRun: true });
     assert.deepEqual([plan.blobs.sent, plan.blobs.present], [5, 0]);
-    assert.equal(existsSync(join(world.directory, 'layout')) || existsSync(join(world.directory, 'dir')), false, 'a dry run writes nothing');
+    assert.equal(
+      ['layout', 'dir', 'archive.tar'].some((path) => existsSync(join(world.directory, path))),
+      false,
+      'a dry run writes nothing',
+    );
 
     const first = await world.copy(built.reference, target);
     assert.deepEqual([first.digest, first.sourceDigest, first.manifests], [built.digest, built.digest, 2]);
     assert.deepEqual(first.blobs, { present: 0, sent: 5, mounted: 0 }, 'two configurations, two layers of their own, one shared');
     const again = await world.copy(built.reference, target);
-    assert.deepEqual([again.digest, again.blobs.sent, again.bytes.sent], [built.digest, 0, 0]);
+    assert.deepEqual([again.digest, again.blobs.sent], [built.digest, isFile ? 5 : 0]);
 
     // Every byte comes back: reading verifies it.
     const source = await openImage(target, { registry: world.client });
@@ -134,10 +139,37 @@ for (const { name, place } of PLACES) {
     assert.equal(await sink.hasBlob(liar), false);
     await assert.rejects(
       openImage(place(world), { registry: world.client }).then((image) => image.manifest()),
-      { code: /^OCI_(?:MANIFEST_UNKNOWN|LAYOUT_INVALID)$/ },
+      { code: /^OCI_(?:MANIFEST_UNKNOWN|LAYOUT_INVALID|ARCHIVE_INVALID)$/ },
     );
   });
 }
+
+test('docker-archive: one platform, unpacked layers; skopeo reads it, and so do we', { skip }, async (t) => {
+  const world = await worldOf(t);
+  const built = await twoPlatforms(join(world.directory, 'built'));
+  const target = `docker-archive:${join(world.directory, 'archive.tar')}:example.com/some/image:one`;
+  await assert.rejects(world.copy(built.reference, target), { code: 'OCI_FORMAT_IMPOSSIBLE' });
+  assert.deepEqual(
+    readdirSync(world.directory).filter((name) => name.startsWith('archive')),
+    [],
+    'nothing is left of it',
+  );
+  const platform = { ...parsePlatform('arm64'), explicit: true };
+  const written = await world.copy(built.reference, target, { platform });
+  const inspected = JSON.parse(await output('skopeo', ['inspect', target])) as { Architecture: string; Layers: string[] };
+  assert.equal(inspected.Architecture, 'arm64');
+  assert.deepEqual(
+    inspected.Layers,
+    built.images[1]?.layers.map(({ diffId }) => diffId),
+  );
+  const read = await openImage(target);
+  assert.deepEqual(
+    [(await read.manifest()).digest, (await listImages(target, { registry: world.client }))[0]?.name],
+    [written.digest, 'example.com/some/image:one'],
+  );
+  await read.close();
+  await run('skopeo', ['copy', target, `oci:${join(world.directory, 'onward')}:x`]);
+});
 
 test('between repositories of one registry nothing is sent', { skip }, async (t) => {
   const world = await worldOf(t);
