@@ -89,7 +89,7 @@ export function changedIndex(index: Document<Index>, children: readonly Document
 
 function rewritten<T extends Manifest | Index>(before: Document<T>, value: T, mediaType: string): Document<T> {
   if (stableJson(value) === stableJson(before.value)) return before;
-  const bytes = new TextEncoder().encode(stableJson(value));
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
   return { mediaType, digest: digestOf(bytes), bytes, value };
 }
 

@@ -155,7 +155,7 @@ test('docker-archive: one platform, unpacked layers; skopeo reads it, and so do 
     'nothing is left of it',
   );
   const platform = { ...parsePlatform('arm64'), explicit: true };
-  const written = await world.copy(built.reference, target, { platform });
+  await world.copy(built.reference, target, { platform });
   const inspected = JSON.parse(await output('skopeo', ['inspect', target])) as { Architecture: string; Layers: string[] };
   assert.equal(inspected.Architecture, 'arm64');
   assert.deepEqual(
@@ -163,10 +163,9 @@ test('docker-archive: one platform, unpacked layers; skopeo reads it, and so do 
     built.images[1]?.layers.map(({ diffId }) => diffId),
   );
   const read = await openImage(target);
-  assert.deepEqual(
-    [(await read.manifest()).digest, (await listImages(target, { registry: world.client }))[0]?.name],
-    [written.digest, 'example.com/some/image:one'],
-  );
+  // Such an archive has no manifest, so nothing in it has the digest of one: the configuration says what image it is.
+  assert.equal(((await read.manifest()).value as Manifest).config.digest, built.images[1]?.config);
+  assert.deepEqual(await listImages(target, { registry: world.client }), [{ name: 'example.com/some/image:one' }]);
   await read.close();
   await run('skopeo', ['copy', target, `oci:${join(world.directory, 'onward')}:x`]);
 });
