@@ -5,7 +5,8 @@ import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { firstReason, needsPeer, needsRoot, run, scratch, tarBytes } from '@cambium/testkit';
-import { buildWorld, COMMIT, compare, LAUNCHER, line, SECOND, setUp, skip, snapshot } from './two-worlds.test.ts';
+import { LAUNCHER, runOurs } from './our-command.test.ts';
+import { buildWorld, COMMIT, compare, line, SECOND, setUp, skip, snapshot } from './two-worlds.test.ts';
 
 test('commit: messages, parents, metadata, bindings', { skip }, async (t) => {
   const write = (name: string, text: string) => (world: string) => writeFileSync(join(world, name), text);
@@ -195,7 +196,7 @@ test('what is not available is refused by name, and leaves nothing behind', { sk
     ['tree --selinux-policy=/', /^error: Option --selinux-policy is not available in this version/],
     ['tree -P', /^error: Option --selinux-policy-from-base is not available in this version/],
   ] as const) {
-    const done = await run(process.execPath, [LAUNCHER, 'ostree', ...line(`commit -b main ${text}`).args], options);
+    const done = await runOurs(line(`commit -b main ${text}`).args, options);
     assert.equal(done.status, 1, text);
     assert.match(done.stderr, message, text);
     assert.deepEqual(snapshot(directory), before, text);
@@ -206,7 +207,7 @@ test('export gives a tar from which the same commit can be made', { skip: firstR
   const directory = scratch(t);
   buildWorld(directory);
   const options = { cwd: directory, env: { ...process.env, OSTREE_REPO: 'repo', SOURCE_DATE_EPOCH: '1600000000' } };
-  const ours = (text: string) => run(process.execPath, [LAUNCHER, 'ostree', ...line(text).args], options);
+  const ours = (text: string) => runOurs(line(text).args, options);
   const theirs = (text: string) => run('ostree', line(text).args, options);
   await theirs('init --repo=repo --mode=archive');
   const first = (await theirs('commit -b main --tree=dir=tree --owner-uid=1000 --owner-gid=70000')).stdout;

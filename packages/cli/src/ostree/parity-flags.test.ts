@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import { closeServer, defer, needsPeer, run, scratch, startStaticServer } from '@cambium/testkit';
 import type { Command } from '../command.ts';
 import { COMMAND_TREE } from '../tree.ts';
-import { LAUNCHER } from './two-worlds.test.ts';
+import { runOurs } from './our-command.test.ts';
+
+const env = { ...process.env };
 
 /** Of libostree 2026.4, by verb. */
 const LATER: Readonly<Record<string, Readonly<Record<string, 'served' | 'refused'>>>> = {
@@ -34,7 +36,7 @@ const LATER: Readonly<Record<string, Readonly<Record<string, 'served' | 'refused
 
 test('every flag of later versions is served, or refused by its name', async (t) => {
   const directory = scratch(t);
-  await run(process.execPath, [LAUNCHER, 'ostree', 'init', '--repo=repo', '--mode=archive'], { cwd: directory });
+  await runOurs(['init', '--repo=repo', '--mode=archive'], { cwd: directory, env });
   const verbs = COMMAND_TREE.children.find(({ name }) => name === 'ostree');
   assert.ok(verbs !== undefined && 'children' in verbs);
   let refused = 0;
@@ -48,14 +50,14 @@ test('every flag of later versions is served, or refused by its name', async (t)
       if (outcome === 'served') continue;
       refused++;
       const option = flag.kind === 'flag' ? `--${name}` : `--${name}=${flag.kind === 'int' ? 1 : '/'}`;
-      const { status, stderr, stdout } = await run(process.execPath, [LAUNCHER, 'ostree', verb, '--repo=repo', option], { cwd: directory, accept: 'any' });
+      const { status, stderr, stdout } = await runOurs([verb, '--repo=repo', option], { cwd: directory, env });
       assert.deepEqual([status, stdout], [1, ''], option);
       assert.equal(stderr, `error: Option --${name} is not available in this version\n`);
     }
   }
   assert.equal(refused, 8);
   // The one flag of 2022.7 beside `admin` that is not served: remotes of a system that is not running.
-  const sysroot = await run(process.execPath, [LAUNCHER, 'ostree', 'remote', 'list', '--sysroot=/'], { cwd: directory, accept: 'any' });
+  const sysroot = await runOurs(['remote', 'list', '--sysroot=/'], { cwd: directory, env });
   assert.equal(sysroot.status, 1);
   assert.match(sysroot.stderr, /error: Unknown option --sysroot/);
 });
@@ -72,7 +74,7 @@ test('pull: a server that trickles is given up after the time that was asked for
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   defer(t, () => closeServer(server));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const cambium = (...args: string[]): ReturnType<typeof run> => run(process.execPath, [LAUNCHER, 'ostree', ...args], { cwd: directory, accept: 'any' });
+  const cambium = (...args: string[]) => runOurs(args, { cwd: directory, env });
   await cambium('init', '--repo=repo', '--mode=archive');
   await cambium('remote', 'add', '--repo=repo', '--no-gpg-verify', 'origin', url);
   const options = ['--low-speed-limit-bytes=500', '--low-speed-time-seconds=1', '--disable-retry-on-network-errors', '--max-outstanding-fetcher-requests=1'];

@@ -9,7 +9,8 @@ import type { Checksum } from '@cambium/base';
 import { Repo } from '@cambium/ostree';
 import { getXattr } from '@cambium/system';
 import { defer, firstReason, needsPeer, type RunResult, run, type StaticFault, type StaticServer, scratch, startStaticServer } from '@cambium/testkit';
-import { buildWorld, LAUNCHER, line, skip } from './two-worlds.test.ts';
+import { runOurs } from './our-command.test.ts';
+import { buildWorld, line, skip } from './two-worlds.test.ts';
 
 interface World {
   directory: string;
@@ -28,10 +29,8 @@ async function world(t: TestContext, faults?: (path: string, count: number) => S
   buildWorld(directory);
   const env = { ...process.env, LC_ALL: 'C.UTF-8', TZ: 'UTC', SOURCE_DATE_EPOCH: '1600000000' };
   const repo = join(directory, 'repo');
-  const start = (command: string, first: string[], text: string, more: Record<string, string> = {}): Promise<RunResult> =>
-    run(command, [...first, ...line(text).args], { cwd: directory, env: { ...env, ...more }, accept: 'any' });
-  const theirs: World['theirs'] = (text, more) => start('ostree', [], text, more);
-  const ours: World['ours'] = (text, more) => start(process.execPath, [LAUNCHER, 'ostree'], text, more);
+  const theirs: World['theirs'] = (text, more = {}) => run('ostree', line(text).args, { cwd: directory, env: { ...env, ...more }, accept: 'any' });
+  const ours: World['ours'] = (text, more = {}) => runOurs(line(text).args, { cwd: directory, env: { ...env, ...more } });
   await theirs('init --repo=repo --mode=archive');
   await theirs('commit --repo=repo -b main tree');
   const server = await startStaticServer({ directory: repo, ...(faults === undefined ? {} : { faults: ({ path, count }) => faults(path, count) }) });

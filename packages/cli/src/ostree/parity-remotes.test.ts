@@ -4,7 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { firstReason, needsPeer, run, scratch } from '@cambium/testkit';
-import { ANY_ORDER, buildWorld, COMMIT, compare, LAUNCHER, line, SECOND, type Step, setUp, skip } from './two-worlds.test.ts';
+import { runOurs } from './our-command.test.ts';
+import { ANY_ORDER, buildWorld, COMMIT, compare, line, SECOND, type Step, setUp, skip } from './two-worlds.test.ts';
 
 test('pull-local', { skip }, async (t) => {
   // libostree adds a rate for what its fetcher read.
@@ -55,7 +56,7 @@ test('gpg signatures are read as libostree reads them, and libostree reads ours'
   t.after(() => run('gpgconf', ['--kill', 'all'], { env, accept: 'any' }));
   const options = { cwd: directory, env, accept: 'any' as const };
   const theirs = (text: string) => run('ostree', line(text).args, options);
-  const ours = (text: string) => run(process.execPath, [LAUNCHER, 'ostree', ...line(text).args], options);
+  const ours = (text: string) => runOurs(line(text).args, options);
   const same = async (text: string): Promise<string> => {
     const [mine, peers] = [await ours(text), await theirs(text)];
     assert.deepEqual([mine.status, mine.stdout], [peers.status, peers.stdout], text);
@@ -177,7 +178,11 @@ test('each writes cookies that the other lists, deletes and sends', { skip }, as
   const repo = join(directory, 'repo');
   const env = { ...process.env, LC_ALL: 'C.UTF-8' };
   const theirs = async (...args: string[]) => (await run('ostree', ['remote', ...args], { env, cwd: repo })).stdout;
-  const ours = async (...args: string[]) => (await run(process.execPath, [LAUNCHER, 'ostree', 'remote', ...args], { env, cwd: repo })).stdout;
+  const ours = async (...args: string[]) => {
+    const { status, stdout, stderr } = await runOurs(['remote', ...args], { env, cwd: repo });
+    assert.equal(status, 0, stderr);
+    return stdout;
+  };
   await run('ostree', ['init', `--repo=${repo}`, '--mode=archive'], { env });
   const jar = (): string => readFileSync(join(repo, 'origin.cookies.txt'), 'latin1');
   for (const [write, read] of [

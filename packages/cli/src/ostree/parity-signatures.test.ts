@@ -5,7 +5,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defer, firstReason, needsPeer, run, scratch } from '@cambium/testkit';
-import { buildWorld, LAUNCHER, line, skip } from './two-worlds.test.ts';
+import { runOurs } from './our-command.test.ts';
+import { buildWorld, line, skip } from './two-worlds.test.ts';
 
 interface Sides {
   directory: string;
@@ -21,7 +22,7 @@ function oneWorld(directory: string, more: Record<string, string> = {}): Sides {
   const env = { ...process.env, LC_ALL: 'C.UTF-8', TZ: 'UTC', OSTREE_REPO: 'repo', OSTREE_DUMMY_SIGN_ENABLED: '1', SOURCE_DATE_EPOCH: '1600000000', ...more };
   const options = { cwd: directory, env, accept: 'any' as const };
   const theirs: Sides['theirs'] = (text) => run('ostree', line(text).args, options);
-  const ours: Sides['ours'] = (text) => run(process.execPath, [LAUNCHER, 'ostree', ...line(text).args], options);
+  const ours: Sides['ours'] = (text) => runOurs(line(text).args, options);
   const same = async (text: string): Promise<string> => {
     const [mine, peers] = [await ours(text), await theirs(text)];
     const last = (stderr: string): string | undefined => stderr.trimEnd().split('\n').at(-1);

@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict';
 import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { needsPeer, run } from '@cambium/testkit';
+import { runOurs } from './our-command.test.ts';
 
-export const LAUNCHER: string = fileURLToPath(new URL('../../bin/cambium.js', import.meta.url));
+export { LAUNCHER } from './our-command.test.ts';
 
 export interface Step {
   args: string[];
@@ -42,10 +42,9 @@ export async function compare(directory: string, steps: readonly Step[], options
   for (const step of all) {
     step.before?.(worlds.theirs);
     step.before?.(worlds.ours);
-    const common = { env, accept: 'any' as const, ...(step.input === undefined ? {} : { input: step.input }) };
-    const theirs = await run('ostree', step.args, { ...common, cwd: worlds.theirs });
-    const [command, ...launcher] = step.byPeer ? ['ostree'] : [process.execPath, LAUNCHER, 'ostree'];
-    const ours = await run(command as string, [...launcher, ...step.args], { ...common, cwd: worlds.ours });
+    const runPeer = (cwd: string) => run('ostree', step.args, { cwd, env, input: step.input, accept: 'any' });
+    const theirs = await runPeer(worlds.theirs);
+    const ours = step.byPeer ? await runPeer(worlds.ours) : await runOurs(step.args, { cwd: worlds.ours, env, input: step.input });
     const differ = (what: string, mine: unknown, peers: unknown): void => {
       if (!isDeepStrictEqual(mine, peers)) differences.push(`ostree ${step.args.join(' ')}: ${what}\n  ours:   ${show(mine)}\n  theirs: ${show(peers)}`);
     };
