@@ -19,7 +19,7 @@ export const command: Verb<typeof flags> = {
     const [operation, name, value] = operands;
     const { config } = repo;
     if (operation === undefined) throw new UsageError('OPERATION must be specified');
-    if (operands.length > (operation === 'set' ? 3 : 2) && OPERATIONS.includes(operation)) throw new OstreeFailure('Too many arguments given');
+    if (operands.length > (operation === 'set' ? 3 : 2) && OPERATIONS.includes(operation)) throw new UsageError('Too many arguments given');
     switch (operation) {
       case 'set': {
         if (name === undefined || value === undefined) throw new OstreeFailure('KEY and VALUE must be specified');

@@ -18,6 +18,8 @@ export const command: Verb<typeof flags> = {
   async run(context, { values }) {
     const mode = repoModeOf(values.mode ?? 'bare');
     if (mode === undefined) throw new OstreeFailure(`Invalid mode '${values.mode}' in repository configuration`);
+    // As libostree: without --repo only what is a repository already, so that a forgotten option makes none in the system's place.
+    if (context.repoPath === undefined) await context.openRepo();
     await Repo.init(context.locateRepo(), { mode, collectionId: values['collection-id'] });
     return undefined;
   },

@@ -51,6 +51,7 @@ export const command: Verb<typeof flags> = {
     if (first === undefined) throw new UsageError('REMOTE must be specified');
     if (values['disable-static-deltas'] && values['require-static-deltas'])
       throw new UsageError('Cannot specify both --disable-static-deltas and --require-static-deltas');
+    if ((values.depth ?? 0) < -1) throw new OstreeFailure(`Invalid --depth=${values.depth}: -1 for all parents, 0 or more for so many`);
     if (values['dry-run'] && !values['require-static-deltas']) throw new OstreeFailure('--dry-run requires --require-static-deltas');
     // `REMOTE:BRANCH` is another way to name one branch; as in libostree what follows it does not count.
     const { remote = first, ref } = first.includes(':') ? parseRefspec(first) : {};

@@ -62,7 +62,7 @@ function listAliases(repo: Repo, { ui }: VerbContext, prefix: string | undefined
 }
 
 function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
-  if (prefix !== undefined && !isPrefix(prefix)) throw new OstreeFailure(`Listing refs: Invalid refspec ${prefix}`);
+  if (prefix !== undefined) checkPrefix(prefix);
   const wanted = prefix?.replace(/:\.$/, ':');
   // A damaged repository must not look like an empty one.
   const missing = ['heads', 'remotes'].find((name) => !existsSync(join(repo.path, 'refs', name)));
@@ -73,11 +73,16 @@ function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: stri
   }
 }
 
+function checkPrefix(prefix: string): void {
+  if (!isPrefix(prefix)) throw new OstreeFailure(`Listing refs: Invalid refspec ${prefix}`);
+}
+
 /** A ref, a ref of a remote, or a whole remote, as `origin:` or `origin:.`. */
 function isPrefix(text: string): boolean {
   const colon = text.indexOf(':');
   return (
-    (colon < 0 || isRefName(text.slice(0, colon))) && (colon === text.length - 1 || (colon >= 0 && text.endsWith(':.')) || isRefName(text.slice(colon + 1)))
+    (colon < 0 || isRefName(text.slice(0, colon))) &&
+    ((colon >= 0 && colon === text.length - 1) || (colon >= 0 && text.endsWith(':.')) || isRefName(text.slice(colon + 1)))
   );
 }
 
@@ -101,6 +106,7 @@ function create(repo: Repo, name: string, target: string, choice: Choice): void 
 }
 
 function remove(repo: Repo, aliases: ReadonlyMap<string, string>, prefix: string): void {
+  checkPrefix(prefix);
   const going = new Set(repo.refs.list(prefix).keys());
   for (const ref of going) {
     const alias = [...aliases].find(([name, target]) => target === ref && name !== ref)?.[0];

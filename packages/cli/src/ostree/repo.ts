@@ -1,7 +1,7 @@
 /** Which repository a verb works on, and libostree's words when there is none. */
 import { mkdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isKnownError } from '@cambium/base';
+import { isKnownError, type KnownError } from '@cambium/base';
 import { lookUp } from '../environment.ts';
 import type { Invocation } from '../main.ts';
 import type { Ui } from '../ui.ts';
@@ -34,10 +34,18 @@ export function createVerbContext(options: { ui: Ui; invocation: Invocation; rep
       } catch (error) {
         if (!isKnownError(error, 'OSTREE_REPO_NOT_FOUND')) throw error;
         if (repoPath === undefined) throw new UsageError('Command requires a --repo argument');
-        throw new OstreeFailure(`opening repo: opendir(${isDirectory(path) ? 'objects' : resolve(path)}): No such file or directory`, { cause: error });
+        throw new OstreeFailure(`opening repo: ${whatIsMissing(path, error)}`, { cause: error });
       }
     },
   };
+}
+
+/** In libostree's words, but for a repository that others are looked for through: then it is not the one that was named. */
+function whatIsMissing(path: string, error: KnownError): string {
+  if (!isDirectory(path)) return `opendir(${resolve(path)}): No such file or directory`;
+  if (!isDirectory(join(path, 'objects'))) return 'opendir(objects): No such file or directory';
+  if (!isFile(join(path, 'config'))) return 'openat(config): No such file or directory';
+  return `While checking parent repository: ${error.message}`;
 }
 
 function isDirectory(path: string): boolean {

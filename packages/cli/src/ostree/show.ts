@@ -99,9 +99,8 @@ async function showObject(context: VerbContext, repo: Repo, rev: string, options
 }
 
 async function showSignatures(context: VerbContext, repo: Repo, commit: Checksum, selection: KeySelection): Promise<void> {
+  if (signaturesIn(repo.readDetachedMetadata(commit)).length === 0) return;
   const keys = verificationKeys(repo, selection, context.environment);
-  const detached = repo.readDetachedMetadata(commit);
-  if (signaturesIn(detached).length === 0) return;
   const signatures = await readSignatures(repo, commit, keys, context.signal);
   context.ui.write(formatSignatures(signatures, Date.now() / 1000));
 }

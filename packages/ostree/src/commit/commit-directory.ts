@@ -1,5 +1,5 @@
 /** `--tree=dir=PATH`: a directory on disk into a tree. */
-import { lstatSync, rmdirSync } from 'node:fs';
+import { lstatSync, realpathSync, rmdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Checksum, errnoOf, KnownError, systemError } from '@cambium/base';
 import { withReach } from '@cambium/system';
@@ -42,7 +42,8 @@ export async function commitDirectory(
   const found: MatchedPaths = matched ?? new Set();
   const run = new DirectoryRun(transaction, remainingModifiers(applied, found), found);
   try {
-    await run.all(tree, resolve(path));
+    // A link with a slash behind it is what it leads to.
+    await run.all(tree, path.endsWith('/') ? realpathSync(path) : resolve(path));
     if (modifiers.consume === true) run.removeDirectories(path === '.');
   } catch (error) {
     throw error instanceof KnownError ? error : (systemError(error, `Cannot commit "${path}"`) ?? error);
