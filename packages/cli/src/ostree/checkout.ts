@@ -47,6 +47,8 @@ export const command: Verb<typeof flags> = {
     if (many) {
       const bytes = readFileSync(values['from-stdin'] ? 0 : (values['from-file'] as string));
       const options = checkoutOptions(values, first);
+      // Lines are no records: what has no NUL is a rev to libostree, and mostly none there is.
+      if (bytes.length > 0 && !bytes.includes(0)) repo.refs.resolve(bytes.toString());
       for (const { rev, subpath } of parseCheckoutRecords(bytes)) {
         await checkout(repo, repo.refs.resolve(rev), { ...options, subpath }, context.signal);
       }
@@ -78,7 +80,8 @@ function checkoutOptions(values: Values<typeof flags>, destination: string): Che
     destination,
     overwrite,
     userMode: values['user-mode'],
-    disableCache: values['disable-cache'],
+    // -z takes libostree's other way to check out, which has no cache.
+    disableCache: values['disable-cache'] || values['force-copy-zerosized'],
     whiteouts: values.whiteouts,
     passthroughWhiteouts: values['process-passthrough-whiteouts'],
     allowNoent: values['allow-noent'],

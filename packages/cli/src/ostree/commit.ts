@@ -67,6 +67,7 @@ const flags = {
   'sign-type': { kind: 'text', value: 'NAME', help: "Signature type to use (defaults to 'ed25519')" },
   'generate-sizes': { kind: 'flag', help: 'Generate size information along with commit metadata' },
   fsync: { kind: 'bool', value: 'POLICY', help: 'Specify how to invoke fsync()' },
+  'disable-fsync': { kind: 'flag', hidden: true, help: 'As --fsync=false' },
   timestamp: { kind: 'text', value: 'TIMESTAMP', help: 'Override the timestamp of the commit' },
 } as const;
 
@@ -97,7 +98,7 @@ export const command: Verb<typeof flags> = {
     const timestamp = timestampOf(values, context);
     const transaction = await Transaction.begin(repo, {
       signal: context.signal,
-      fsync: values.fsync === false ? false : undefined,
+      fsync: values.fsync === false || values['disable-fsync'] ? false : undefined,
       recordsSizes: values['generate-sizes'],
       bootId: lookUp(context.environment, ['OSTREE_BOOTID']),
     });
@@ -171,7 +172,6 @@ function keptMetadata(repo: Repo, parent: Checksum | undefined, values: CommitFl
 
 async function message(context: VerbContext, values: CommitFlags): Promise<{ subject: string | undefined; body: string | undefined }> {
   if (values['body-file'] !== undefined) {
-    if (values.body !== undefined) throw new OstreeFailure('Cannot specify both --body and --body-file');
     return { subject: values.subject, body: readFileSync(values['body-file'], 'utf8') };
   }
   if (values.editor) return editMessage(context, values.branch);

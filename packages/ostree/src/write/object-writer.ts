@@ -25,7 +25,7 @@ import {
   writeSync,
   writevSync,
 } from 'node:fs';
-import { type Checksum, errnoOf, systemError } from '@cambium/base';
+import { baseError, type Checksum, errnoOf, systemError } from '@cambium/base';
 import { setXattr, startWriteOut } from '@cambium/system';
 import { S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
@@ -540,6 +540,13 @@ function guarded<T>(write: () => T): T {
   try {
     return write();
   } catch (error) {
+    const syscall = error instanceof Error && 'syscall' in error ? error.syscall : undefined;
+    if (errnoOf(error) === 'EPERM' && (syscall === 'fchown' || syscall === 'lchown')) {
+      throw baseError('SYSTEM_DENIED', 'Cannot write object: a bare repository keeps the owners of files, which needs root', {
+        cause: error,
+        hint: 'Make the repository with --mode=bare-user',
+      });
+    }
     throw systemError(error, 'Cannot write object') ?? error;
   }
 }
