@@ -53,7 +53,7 @@ export function renderGroupHelp(path: string, group: Group, examples: readonly s
     `Usage: ${path} COMMAND`,
     `${group.summary}.`,
     `Commands:\n${rows(group.children.filter((child) => isGroup(child) || child.hidden !== true).map((child) => [child.name, child.summary]))}`,
-    `Common options:\n${rows(flagRows(GLOBAL_FLAGS))}`,
+    `Common options${group.children.some((child) => isGroup(child) && child.dialect !== undefined) ? " (the verbs of ostree have libostree's, and --json where they show something)" : ''}:\n${rows(flagRows(GLOBAL_FLAGS))}`,
   ];
   if (examples.length > 0) sections.push(`Examples:\n${examples.map((line) => `  ${line}`).join('\n')}`);
   sections.push(`\`${path} COMMAND --help\` tells more of a command.`, exitLine());

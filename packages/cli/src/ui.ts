@@ -32,6 +32,8 @@ export interface Ui {
   result(line: string): void;
   /** Writes the result as one JSON document to stdout. */
   resultJson(value: unknown): void;
+  /** Writes a long result as one JSON array, a line for each item, none of which is kept. */
+  resultJsonList(items: Iterable<unknown>): void;
   /** Writes bytes or text of the result as they are. */
   write(data: string | Uint8Array): void;
   /** As {@link write}; resolves when there is room for more. For long binary results. */
@@ -89,6 +91,14 @@ export function createUi(options: UiOptions): Ui {
     progress,
     result: (line) => write(`${line}\n`),
     resultJson: (value) => write(`${JSON.stringify(value, bigintAsNumber, 2)}\n`),
+    resultJsonList: (items) => {
+      let before = '[\n  ';
+      for (const item of items) {
+        write(before + JSON.stringify(item, bigintAsNumber));
+        before = ',\n  ';
+      }
+      write(before.startsWith('[') ? '[]\n' : '\n]\n');
+    },
     write,
     writeAll: (data) => {
       push();

@@ -9,7 +9,6 @@ const flags = {
   'owner-uid': { kind: 'int', value: 'UID', help: 'Use file ownership user id for local files' },
   'owner-gid': { kind: 'int', value: 'GID', help: 'Use file ownership group id for local files' },
   sizes: { kind: 'flag', help: 'Print what a pull from the first commit to the second moves and writes' },
-  json: { kind: 'flag', help: 'With --sizes: print JSON, as of cambium size' },
 } as const;
 
 export const command: Verb<typeof flags> = {
@@ -19,6 +18,7 @@ export const command: Verb<typeof flags> = {
     { name: 'REV_OR_DIR', help: '' },
   ],
   flags,
+  json: '{ modified: [PATH], removed: [PATH], added: [PATH] }, paths without a slash at their front; with --stats { objectsA, objectsB, common, commonBytes }; with --sizes as of cambium size; with several of them, all in one',
   examples: [
     { command: 'cambium ostree diff --repo=./repo apps/shop', explains: 'Compare a commit with its parent' },
     { command: 'cambium ostree diff --repo=./repo apps/shop ./shop', explains: 'Compare a commit with a directory' },
@@ -29,9 +29,10 @@ export const command: Verb<typeof flags> = {
     const [first, second] = operands;
     if (first === undefined) throw new UsageError('REV must be specified');
     const [before, after] = second === undefined ? [`${first}^`, first] : [first, second];
+    const json = {};
     if (values.sizes) {
       const size = await pullSize(repo, repo.refs.resolve(before), repo.refs.resolve(after), context.signal);
-      if (values.json) context.ui.resultJson(size);
+      if (context.ui.json) Object.assign(json, size);
       else context.ui.write(formatPullSize(size));
     }
     if (values['fs-diff'] || !(values.stats || values.sizes)) {
@@ -41,9 +42,16 @@ export const command: Verb<typeof flags> = {
         ...(values['owner-gid'] === undefined ? {} : { ownerGid: values['owner-gid'] }),
       };
       const [a, b] = [sideOf(repo, before), sideOf(repo, after)];
-      context.ui.write(formatDiff(diff(repo, a, b, options), a, b));
+      const changes = diff(repo, a, b, options);
+      if (context.ui.json) Object.assign(json, changes);
+      else context.ui.write(formatDiff(changes, a, b));
     }
-    if (values.stats) context.ui.write(formatDiffStats(diffStats(repo, repo.refs.resolve(before), repo.refs.resolve(after))));
+    if (values.stats) {
+      const stats = diffStats(repo, repo.refs.resolve(before), repo.refs.resolve(after));
+      if (context.ui.json) Object.assign(json, stats);
+      else context.ui.write(formatDiffStats(stats));
+    }
+    if (context.ui.json) context.ui.resultJson(json);
     return undefined;
   },
 };

@@ -3,6 +3,7 @@
  * shows the help first, an unknown verb X runs the program `ostree-X` when there is one.
  */
 import { spawn } from 'node:child_process';
+import { isKnownError } from '@cambium/base';
 import { paint, wantsColour } from '../colour.ts';
 import { type Group, isGroup, type Leaf } from '../command.ts';
 import { EXIT_FAILURE } from '../exit-codes.ts';
@@ -22,7 +23,8 @@ export async function executeOstree(args: readonly string[], invocation: Invocat
   const group = COMMAND_TREE.children.find((child): child is Group => isGroup(child) && child.dialect === 'ostree') as Group;
   const { node, name, unknown, rest } = findVerb(group, args);
   const verbose = rest.some((arg) => arg === '-v' || arg === '--verbose');
-  const ui = createUi({ ...invocation, quiet: false, verbose, json: false, progress: 'auto' });
+  const settings = { ...invocation, quiet: false, verbose, json: false, progress: 'auto' } as const;
+  let ui = createUi(settings);
   let usage = '';
   try {
     if (isGroup(node)) {
@@ -47,17 +49,29 @@ export async function executeOstree(args: readonly string[], invocation: Invocat
       ui.write(ostreeVersionText());
       return 0;
     }
+    if (parsed.values.json === true) ui = createUi({ ...settings, json: true });
     const context = createVerbContext({ ui, invocation, repoPath: parsed.values.repo as string | undefined });
     return (await verb.run(context, parsed)) ?? 0;
   } catch (error) {
     if (error instanceof UsageError) ui.complain(`${usage}\n`);
     const prefix = wantsColour(invocation.stderr, invocation.environment) ? paint(['red', 'bold'], 'error:') : 'error:';
     ui.complain(`${prefix} ${ostreeMessage(error)}\n`);
+    // Scripts read libostree's messages from the last line: what it never says is for people.
+    if (verbose || invocation.stderr.isTTY === true) ui.complain(hintText(error, invocation));
     if (verbose && error instanceof Error && error.stack !== undefined) ui.complain(`${error.stack}\n`);
     return (invocation.signal.aborted ? invocation.interruptedStatus?.() : undefined) ?? EXIT_FAILURE;
   } finally {
     await ui.flush();
   }
+}
+
+/** Returns what the user can do, as Cambium's own commands say it; a message in libostree's words may stand before the failure that knows. */
+function hintText(error: unknown, { stderr, environment }: Invocation): string {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (!isKnownError(at) || at.hint === undefined) continue;
+    return `${wantsColour(stderr, environment) ? paint('cyan', 'hint:') : 'hint:'} ${at.hint}\n`;
+  }
+  return '';
 }
 
 interface FoundVerb {

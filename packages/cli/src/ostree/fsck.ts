@@ -11,13 +11,13 @@ const flags = {
   'verify-bindings': { kind: 'flag', help: 'Verify ref bindings' },
   'verify-back-refs': { kind: 'flag', help: 'Verify back-references (implies --verify-bindings)' },
   resume: { kind: 'flag', help: 'Keep a record of what was found sound; go on from where an interrupted check with this option stopped' },
-  json: { kind: 'flag', help: 'Print the result as JSON, with the commits and paths that each bad object hurts' },
 } as const;
 
 export const command: Verb<typeof flags> = {
   summary: 'Check the repository for consistency',
   operands: [],
   flags,
+  json: '{ sound, commits, objects, resumed, partialCommits, damagedCommits, bad: [{ type, checksum, missing, message, actual?, commits: [COMMIT], paths: [PATH], morePaths }] }; all is checked, as with --all, and the exit status is 1 unless sound',
   examples: [{ command: 'cambium ostree fsck --repo=./repo', explains: 'Verify every object of every commit' }],
   async run(context, { values }) {
     const repo = await context.openRepo();
@@ -29,7 +29,7 @@ export const command: Verb<typeof flags> = {
       verifyBackRefs: values['verify-back-refs'],
       resume: values.resume,
     };
-    if (values.json) {
+    if (context.ui.json) {
       const result = await fsck(repo, { ...options, all: true }, context.signal);
       context.ui.resultJson({ sound: fsckFailure(result) === undefined, ...result });
       return fsckFailure(result) === undefined ? undefined : 1;

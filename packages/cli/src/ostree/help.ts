@@ -1,7 +1,7 @@
 /** Help in the form of GLib's `GOptionContext`, as libostree's command prints it. */
 import { type Flags, type Group, isGroup } from '../command.ts';
 import { renderFlag, renderOperands } from '../help.ts';
-import { COMMON_FLAGS, REPO_FLAG, type Verb } from './verb.ts';
+import { COMMON_FLAGS, JSON_FLAG, REPO_FLAG, type Verb } from './verb.ts';
 
 const HELP_ROW: readonly [string, string] = ['-h, --help', 'Show help options'];
 /** GLib's distance from the longest name to its text. */
@@ -14,7 +14,12 @@ export function flagsOfVerb(verb: Verb): Flags {
   const common = Object.entries(COMMON_FLAGS).map(
     ([name, { short, ...flag }]) => [name, short === undefined || taken.has(short) ? flag : { short, ...flag }] as const,
   );
-  return { ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }), ...verb.flags, ...Object.fromEntries(common) };
+  return {
+    ...(verb.withoutRepo === true ? {} : { repo: REPO_FLAG }),
+    ...verb.flags,
+    ...(verb.json === undefined ? {} : { json: JSON_FLAG }),
+    ...Object.fromEntries(common),
+  };
 }
 
 /** @param name as typed after `ostree`: `remote add` */

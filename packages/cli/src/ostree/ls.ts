@@ -1,7 +1,8 @@
 import { isKnownError } from '@cambium/base';
-import { formatListEntry, list, readRev } from '@cambium/ostree';
+import { formatListEntry, type ListEntry, type ListOptions, list, type Repo, readRev, type TreeRoot } from '@cambium/ostree';
+import { ENTRY_SHAPE, entryJson, mapped } from './json.ts';
 import { ostreeMessage } from './messages.ts';
-import { OstreeFailure, UsageError, type Verb } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   dironly: { kind: 'flag', short: 'd', help: 'Do not recurse into directory arguments' },
@@ -18,6 +19,7 @@ export const command: Verb<typeof flags> = {
     { name: 'PATH', help: '', optional: true, many: true },
   ],
   flags,
+  json: `[${ENTRY_SHAPE}]; mode is st_mode in octal digits, xattrs { NAME: VALUE }, base64:… what is no text`,
   examples: [{ command: 'cambium ostree ls --repo=./repo -R apps/shop', explains: 'List everything in a commit' }],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
@@ -25,18 +27,24 @@ export const command: Verb<typeof flags> = {
     if (rev === undefined) throw new UsageError('An COMMIT argument is required');
     const { commit } = readRev(repo, rev);
     const options = { directoryOnly: values.dironly && !values.recursive, recursive: values.recursive };
-    for (const path of paths.length === 0 ? ['/'] : paths) {
-      try {
-        for (const entry of list(repo, commit.root, path, options)) {
-          context.signal.throwIfAborted();
-          if (values['nul-filenames-only']) context.ui.write(`${entry.path}\0`);
-          else context.ui.result(formatListEntry(entry, { checksums: values.checksum, xattrs: values.xattrs }));
-        }
-      } catch (error) {
-        if (!isKnownError(error, 'OSTREE_PATH_NOT_FOUND') && !isKnownError(error, 'OSTREE_PATH_NOT_DIRECTORY')) throw error;
-        throw new OstreeFailure(`Inspecting path '${path}': ${ostreeMessage(error)}`, { cause: error });
-      }
-    }
+    const entries = entriesOf(context, repo, commit.root, paths.length === 0 ? ['/'] : paths, options);
+    if (context.ui.json) context.ui.resultJsonList(mapped(entries, entryJson));
+    else if (values['nul-filenames-only']) for (const entry of entries) context.ui.write(`${entry.path}\0`);
+    else for (const entry of entries) context.ui.result(formatListEntry(entry, { checksums: values.checksum, xattrs: values.xattrs }));
     return undefined;
   },
 };
+
+function* entriesOf({ signal }: VerbContext, repo: Repo, root: TreeRoot, paths: readonly string[], options: ListOptions): Generator<ListEntry> {
+  for (const path of paths) {
+    try {
+      for (const entry of list(repo, root, path, options)) {
+        signal.throwIfAborted();
+        yield entry;
+      }
+    } catch (error) {
+      if (!isKnownError(error, 'OSTREE_PATH_NOT_FOUND') && !isKnownError(error, 'OSTREE_PATH_NOT_DIRECTORY')) throw error;
+      throw new OstreeFailure(`Inspecting path '${path}': ${ostreeMessage(error)}`, { cause: error });
+    }
+  }
+}

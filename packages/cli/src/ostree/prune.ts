@@ -20,6 +20,7 @@ export const command: Verb<typeof flags> = {
   summary: 'Search for unreachable objects',
   operands: [],
   flags,
+  json: '{ dryRun, totalObjects, prunedObjects, freedBytes, prunedDeltas }',
   examples: [
     { command: 'cambium ostree prune --repo=./repo --refs-only --depth=2 --no-prune', explains: 'See what keeping three commits of each ref would free' },
   ],
@@ -27,7 +28,8 @@ export const command: Verb<typeof flags> = {
     const repo = await context.openRepo();
     const options = pruneOptions(values);
     const result = await prune(repo, options, context.signal);
-    context.ui.write(formatPruneResult(result, options));
+    if (context.ui.json) context.ui.resultJson({ dryRun: values['no-prune'], ...result });
+    else context.ui.write(formatPruneResult(result, options));
     return undefined;
   },
 };

@@ -9,7 +9,6 @@ import { UsageError, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
   'dry-run': { kind: 'flag', short: 'n', help: 'Say what would be sent; send nothing' },
-  json: { kind: 'flag', help: 'Print the result as JSON' },
   'endpoint-url': { kind: 'text', value: 'URL', help: 'Where an S3-compatible store is (default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile, Amazon)' },
   region: { kind: 'text', value: 'REGION', help: 'Region of the bucket (default: AWS_REGION, AWS_DEFAULT_REGION, the profile, us-east-1)' },
   profile: { kind: 'text', value: 'NAME', help: 'Profile of ~/.aws/credentials and ~/.aws/config (default: AWS_PROFILE, default)' },
@@ -31,6 +30,7 @@ export const command: Verb<typeof flags> = {
     { name: 'REF', help: '', optional: true, many: true },
   ],
   flags,
+  json: '{ dryRun, target, objects, objectBytes, present, deltas: [NAME], refs: [{ ref, from?, to }], summary: sent|same|none|other-refs }',
   examples: [
     { command: 'cambium ostree push --repo=./repo /srv/www/repo os/stable', explains: 'Publish a ref to a directory' },
     { command: 'cambium ostree push --repo=./repo sftp://deploy@www.example.org/srv/repo', explains: 'Publish everything over SSH' },
@@ -44,7 +44,7 @@ export const command: Verb<typeof flags> = {
     try {
       const result = await push(repo, target, { refs, dryRun: values['dry-run'] }, context.signal, draw(context));
       context.ui.progress.clear();
-      if (values.json) context.ui.resultJson(result);
+      if (context.ui.json) context.ui.resultJson(result);
       else context.ui.write(formatResult(result));
     } finally {
       await close?.();

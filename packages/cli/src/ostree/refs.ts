@@ -18,6 +18,7 @@ export const command: Verb<typeof flags> = {
   summary: 'List refs',
   operands: [{ name: 'PREFIX', help: '', optional: true }],
   flags,
+  json: '[{ ref, commit }]; with --collections [{ collection, ref, commit }], with --alias [{ ref, target }]; refs are whole, whatever the prefix',
   examples: [
     { command: 'cambium ostree refs --repo=./repo', explains: 'List all refs' },
     { command: 'cambium ostree refs --repo=./repo --create=apps/shop/stable apps/shop', explains: 'Give a commit another name' },
@@ -56,9 +57,9 @@ function act(repo: Repo, context: VerbContext, choice: Choice, prefix: string | 
 }
 
 function listAliases(repo: Repo, { ui }: VerbContext, prefix: string | undefined): void {
-  for (const [alias, ref] of repo.refs.aliases()) {
-    if (prefix === undefined || alias === prefix || alias.startsWith(`${prefix}/`)) ui.result(`${alias} -> ${ref}`);
-  }
+  const aliases = [...repo.refs.aliases()].filter(([alias]) => prefix === undefined || alias === prefix || alias.startsWith(`${prefix}/`));
+  if (ui.json) ui.resultJsonList(aliases.map(([ref, target]) => ({ ref, target })));
+  else for (const [alias, ref] of aliases) ui.result(`${alias} -> ${ref}`);
 }
 
 function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: string | undefined): void {
@@ -67,7 +68,12 @@ function listRefs(repo: Repo, context: VerbContext, choice: Choice, prefix: stri
   // A damaged repository must not look like an empty one.
   const missing = ['heads', 'remotes'].find((name) => !existsSync(join(repo.path, 'refs', name)));
   if (missing !== undefined) throw new OstreeFailure(`Listing refs: opendir(refs/${missing}): No such file or directory`);
-  for (const [name, checksum] of repo.refs.list(wanted)) {
+  const refs = repo.refs.list(wanted);
+  if (context.ui.json) {
+    context.ui.resultJsonList([...refs].map(([ref, commit]) => ({ ref, commit })));
+    return;
+  }
+  for (const [name, checksum] of refs) {
     const shown = choice.list || wanted === undefined ? name : withoutPrefix(name, wanted);
     context.ui.result(choice.revision ? `${shown}\t${checksum}` : shown);
   }
@@ -126,6 +132,10 @@ function actOnCollections(repo: Repo, context: VerbContext, choice: Choice, coll
   const rows = listCollectionRefs(repo).filter((row) => collection === undefined || row.collection === collection);
   if (choice.delete) {
     for (const row of rows) repo.refs.writeCollectionRef(row.collection, row.ref, undefined);
+    return;
+  }
+  if (context.ui.json) {
+    context.ui.resultJsonList(rows.map(({ collection: id, ref, checksum }) => ({ collection: id, ref, commit: checksum })));
     return;
   }
   const lines = rows.map((row): [string, Checksum] => [`(${row.collection}, ${row.ref})`, row.checksum]);

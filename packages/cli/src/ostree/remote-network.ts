@@ -3,6 +3,7 @@ import { fetchRemoteSummary, formatRawSummary, formatSignatures, formatSummary, 
 import { lookUp } from '../environment.ts';
 import { proxyRule } from '../proxies.ts';
 import { ostreeUserAgent } from '../version.ts';
+import { signatureJson, summaryJson } from './json.ts';
 import { OstreeFailure, UsageError, type VerbContext } from './verb.ts';
 
 export interface RemoteNetworkFlags {
@@ -18,12 +19,17 @@ export function remoteTrustOptions({ environment }: VerbContext): TrustOptions {
 export async function printRemoteRefs(context: VerbContext, repo: Repo, values: RemoteNetworkFlags, name: string | undefined): Promise<void> {
   const { remote, found } = await fetchSummary(context, repo, values, name);
   if (found === undefined) throw new OstreeFailure('Remote refs not available; server has no summary file');
-  for (const { ref } of found.summary.refs) context.ui.result(`${remote}:${ref}`);
+  if (context.ui.json) context.ui.resultJsonList(found.summary.refs.map(({ ref, checksum }) => ({ ref, commit: checksum })));
+  else for (const { ref } of found.summary.refs) context.ui.result(`${remote}:${ref}`);
 }
 
 export async function printRemoteSummary(context: VerbContext, repo: Repo, values: RemoteNetworkFlags, name: string | undefined): Promise<void> {
   const { found } = await fetchSummary(context, repo, values, name);
   if (found === undefined) throw new OstreeFailure('Remote server has no summary file');
+  if (context.ui.json) {
+    context.ui.resultJson({ ...summaryJson(found.summary), signatures: found.signatures.map(signatureJson) });
+    return;
+  }
   context.ui.write(values.raw ? formatRawSummary(found.summary) : formatSummary(found.summary));
   const signatures = found.signatures.flatMap(({ gpg }) => gpg ?? []);
   if (values.raw || signatures.length === 0) return;

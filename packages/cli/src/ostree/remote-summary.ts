@@ -1,4 +1,5 @@
 /** `ostree remote refs` and `ostree remote summary`. */
+import { SIGNATURE_SHAPE, SUMMARY_SHAPE } from './json.ts';
 import { printRemoteRefs, printRemoteSummary } from './remote-network.ts';
 import type { Verb } from './verb.ts';
 
@@ -8,6 +9,7 @@ export const refs: Verb<typeof refsFlags> = {
   summary: 'List remote refs',
   operands: [{ name: 'NAME', help: '' }],
   flags: refsFlags,
+  json: '[{ ref, commit }]; refs as the remote calls them',
   examples: [{ command: 'cambium ostree remote refs --repo=./repo origin', explains: 'Say what a remote has' }],
   async run(context, { values, operands: [name] }) {
     await printRemoteRefs(context, await context.openRepo(), { ...values, raw: false }, name);
@@ -24,6 +26,7 @@ export const summary: Verb<typeof summaryFlags> = {
   summary: 'Show remote summary',
   operands: [{ name: 'NAME', help: '' }],
   flags: summaryFlags,
+  json: `${SUMMARY_SHAPE}, and signatures: [${SIGNATURE_SHAPE}]`,
   examples: [{ command: 'cambium ostree remote summary --repo=./repo origin', explains: 'Say what a remote has, since when, and with which deltas' }],
   async run(context, { values, operands: [name] }) {
     await printRemoteSummary(context, await context.openRepo(), values, name);

@@ -94,13 +94,16 @@ export const showUrl: Verb = {
   summary: 'Show remote repository URL',
   operands: [{ name: 'NAME', help: '' }],
   flags: {},
+  json: '{ name, url }',
   examples: [{ command: 'cambium ostree remote show-url --repo=./repo origin', explains: 'Say where a remote is' }],
   async run(context, { operands: [name] }) {
     const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('NAME must be specified');
     const isUrl = name.startsWith('file://');
     if (!isUrl && !chain(repo).some(({ config }) => config.has(groupOf(name)))) throw new OstreeFailure(`Remote "${name}" not found`);
-    context.ui.result(isUrl ? name : requireUrl(repo, name));
+    const url = isUrl ? name : requireUrl(repo, name);
+    if (context.ui.json) context.ui.resultJson({ name, url });
+    else context.ui.result(url);
     return undefined;
   },
 };
@@ -111,10 +114,15 @@ export const list: Verb<typeof listFlags> = {
   summary: 'List remote repository names',
   operands: [],
   flags: listFlags,
+  json: '[{ name, url? }]; one with a metalink has no URL',
   examples: [{ command: 'cambium ostree remote list --repo=./repo --show-urls', explains: 'Say which remotes there are, and where' }],
   async run(context, { values }) {
     const repo = await context.openRepo();
     const names = [...new Set(chain(repo).flatMap(({ config }) => config.groups().flatMap((group) => GROUP.exec(group)?.[1] ?? [])))].sort();
+    if (context.ui.json) {
+      context.ui.resultJsonList(names.map((name) => ({ name, url: urlOf(repo, name) })));
+      return undefined;
+    }
     const width = Math.max(0, ...names.map((name) => name.length));
     for (const name of names) context.ui.result(values['show-urls'] ? `${name.padEnd(width)}  ${requireUrl(repo, name)}` : name);
     return undefined;

@@ -27,13 +27,13 @@ const flags = {
     help: 'The name of a remote, the URL or path of a repository, a static delta, or a directory with the same files; may be given more than once (default: all remotes)',
   },
   'dry-run': { kind: 'flag', short: 'n', help: 'Say what is damaged and what could be healed; change nothing' },
-  json: { kind: 'flag', help: 'Print the result as JSON' },
 } as const;
 
 export const command: Verb<typeof flags> = {
   summary: 'Heal missing and corrupt objects from other places',
   operands: [{ name: 'COMMIT', help: '', optional: true, many: true }],
   flags,
+  json: '{ dryRun, commits, objects, bad: [{ type, checksum, missing, message, healedFrom?, commits: [COMMIT], paths: [PATH], morePaths }], completed: [COMMIT], damaged: [COMMIT] }',
   examples: [
     { command: 'cambium ostree repair --repo=./repo --from=/mnt/backup/repo', explains: 'Heal from another repository' },
     { command: 'cambium ostree repair --repo=./repo --from=shop.delta --from=origin', explains: 'Heal from a static delta, and the rest from a remote' },
@@ -47,7 +47,7 @@ export const command: Verb<typeof flags> = {
       const commits = operands.length === 0 ? undefined : operands.map((rev) => repo.refs.resolve(rev));
       const result = await repair(repo, sources, { commits, dryRun: values['dry-run'] }, context.signal, draw(context));
       context.ui.progress.clear();
-      if (values.json) context.ui.resultJson(result);
+      if (context.ui.json) context.ui.resultJson(result);
       else context.ui.write(formatResult(result));
       return result.bad.some(({ healedFrom }) => healedFrom === undefined) ? 1 : undefined;
     } finally {

@@ -1,6 +1,7 @@
 import { type Checksum, isChecksum } from '@cambium/base';
 import {
   type CommitTextOptions,
+  showObject as findObject,
   formatCommit,
   formatDirMeta,
   formatDirTree,
@@ -14,6 +15,7 @@ import {
   readSignatures,
   signaturesIn,
 } from '@cambium/ostree';
+import { commitJson, metadataJson, xattrsJson } from './json.ts';
 import { type KeySelection, verificationKeys } from './signing.ts';
 import { printVariantFile } from './variant-file.ts';
 import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
@@ -37,11 +39,18 @@ export const command: Verb<typeof flags> = {
   summary: 'Output a metadata object',
   operands: [{ name: 'OBJECT', help: '' }],
   flags,
+  json: 'of a commit { type: commit, …, detached?: { KEY: GVARIANT }, signatures?: [GPG] } with what log tells of it; of other objects { type: dirtree, files, dirs }, { type: dirmeta, uid, gid, mode, xattrs } or { type: file, uid, gid, mode, sizeBytes, target?, xattrs }, each with its checksum',
   examples: [{ command: 'cambium ostree show --repo=./repo apps/shop', explains: 'Show a commit' }],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
     const [rev] = operands;
     if (rev === undefined) throw new UsageError('An object argument is required');
+    if (context.ui.json) {
+      const other = ONE_BY_ONE.find((name) => values[name] !== undefined && values[name] !== false);
+      if (other !== undefined) throw new OstreeFailure(`Cannot specify both --json and --${other}`);
+      context.ui.resultJson(await shownJson(context, repo, rev, { homeDirectory: values['gpg-homedir'], remote: values['gpg-verify-remote'] }));
+      return undefined;
+    }
     const formatKey = (value: Metadata[number][1]): string =>
       values['print-hex'] && value.type === 'ay'
         ? Buffer.from(value.value as Uint8Array).toString('hex')
@@ -74,6 +83,52 @@ export const command: Verb<typeof flags> = {
     return undefined;
   },
 };
+
+/** What prints a part, or another form, of what `--json` prints whole. */
+const ONE_BY_ONE = [
+  'print-related',
+  'print-variant-type',
+  'list-metadata-keys',
+  'print-metadata-key',
+  'list-detached-metadata-keys',
+  'print-detached-metadata-key',
+  'print-sizes',
+  'raw',
+] as const;
+
+async function shownJson(context: VerbContext, repo: Repo, rev: string, verify: KeySelection): Promise<object> {
+  const shown = findObject(repo, rev);
+  const { type, checksum } = shown;
+  switch (shown.type) {
+    case 'commit': {
+      const detached = repo.readDetachedMetadata(checksum);
+      const signatures =
+        signaturesIn(detached).length === 0
+          ? undefined
+          : await readSignatures(repo, checksum, verificationKeys(repo, verify, context.environment), context.signal);
+      return { type, ...commitJson(checksum, shown.commit), detached: detached === undefined ? undefined : metadataJson(detached), signatures };
+    }
+    case 'dirtree':
+      return { type, checksum, ...shown.tree };
+    case 'dirmeta': {
+      const { uid, gid, mode, xattrs } = shown.meta;
+      return { type, checksum, uid, gid, mode: mode.toString(8), xattrs: xattrsJson(xattrs) };
+    }
+    case 'file': {
+      const { uid, gid, mode, target, xattrs } = shown.header;
+      return {
+        type,
+        checksum,
+        uid,
+        gid,
+        mode: mode.toString(8),
+        sizeBytes: shown.sizeBytes,
+        target: target === '' ? undefined : target,
+        xattrs: xattrsJson(xattrs),
+      };
+    }
+  }
+}
 
 function findKey(metadata: Metadata, key: string): Metadata[number][1] {
   const value = metadata.find(([name]) => name === key)?.[1];

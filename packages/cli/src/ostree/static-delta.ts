@@ -1,6 +1,6 @@
 /** `ostree static-delta …`: what leads from one commit to another in one download. */
 import { statSync } from 'node:fs';
-import type { Checksum } from '@cambium/base';
+import { type Checksum, compareUtf8 } from '@cambium/base';
 import {
   applyDeltaOffline,
   deleteDelta,
@@ -29,6 +29,7 @@ import {
 } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
+import { DELTA_SHAPE, deltaJson } from './json.ts';
 import { allowDummy, engineOf, readSecretKeys } from './signing.ts';
 import { OstreeFailure, UsageError, type Verb, type VerbContext } from './verb.ts';
 
@@ -71,9 +72,15 @@ export const list: Verb = {
   summary: 'List static delta files',
   operands: [],
   flags: {},
+  json: '[{ name, from?, to }]',
   examples: [{ command: 'cambium ostree static-delta list --repo=./repo', explains: 'Say which steps can be downloaded in one piece' }],
   async run(context) {
-    const names = [...listDeltas((await context.openRepo()).path)].map(deltaName).sort();
+    const deltas = [...listDeltas((await context.openRepo()).path)].map(({ from, to }) => ({ name: deltaName({ from, to }), from, to }));
+    const names = deltas.map(({ name }) => name).sort();
+    if (context.ui.json) {
+      context.ui.resultJsonList(deltas.sort((a, b) => compareUtf8(a.name, b.name)));
+      return undefined;
+    }
     for (const name of names.length === 0 ? ['(No static deltas)'] : names) context.ui.result(name);
     return undefined;
   },
@@ -84,11 +91,14 @@ export const show: Verb = {
   operands: [{ name: 'DELTA', help: '' }],
   usage: '',
   flags: {},
+  json: DELTA_SHAPE,
   examples: [{ command: 'cambium ostree static-delta show --repo=./repo FROM-TO', explains: 'Say what a delta brings, and what it costs' }],
   async run(context, { operands: [name] }) {
     const repo = await context.openRepo();
     if (name === undefined) throw new UsageError('DELTA must be specified');
-    context.ui.write(formatDeltaDescription(await describeDelta(openRepoDelta(repo, parseDeltaName(name)))));
+    const description = await describeDelta(openRepoDelta(repo, parseDeltaName(name)));
+    if (context.ui.json) context.ui.resultJson(deltaJson(description));
+    else context.ui.write(formatDeltaDescription(description));
     return undefined;
   },
 };
@@ -171,10 +181,12 @@ export const indexes: Verb = {
   summary: 'List static delta indexes',
   operands: [],
   flags: {},
+  json: '[{ to }]',
   examples: [{ command: 'cambium ostree static-delta indexes --repo=./repo', explains: 'Say to which commits deltas lead' }],
   async run(context) {
     const names = [...listDeltaIndexes((await context.openRepo()).path)].map(({ to }): string => to).sort();
-    for (const name of names.length === 0 ? ['(No static deltas indexes)'] : names) context.ui.result(name);
+    if (context.ui.json) context.ui.resultJsonList(names.map((to) => ({ to })));
+    else for (const name of names.length === 0 ? ['(No static deltas indexes)'] : names) context.ui.result(name);
     return undefined;
   },
 };

@@ -13,6 +13,7 @@ import {
 } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
+import { SUMMARY_SHAPE, summaryJson } from './json.ts';
 import { addRawSignatures, addSignatures, readSecretKeys } from './signing.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
@@ -33,6 +34,7 @@ export const command: Verb<typeof flags> = {
   summary: 'Manage summary metadata',
   operands: [],
   flags,
+  json: SUMMARY_SHAPE,
   examples: [
     { command: 'cambium ostree summary --repo=./repo --update --gpg-sign=you@example.com', explains: 'Write a signed summary' },
     { command: 'cambium ostree summary --repo=./repo --view', explains: 'Show what the summary says' },
@@ -44,12 +46,13 @@ export const command: Verb<typeof flags> = {
       return undefined;
     }
     const key = values['print-metadata-key'];
-    if (!values.view && !values.raw && !values['list-metadata-keys'] && key === undefined)
+    if (!context.ui.json && !values.view && !values.raw && !values['list-metadata-keys'] && key === undefined)
       throw new OstreeFailure('No option specified; use -u to update summary');
     const bytes = readSummaryFile(repo);
     if (bytes === undefined) throw new OstreeFailure('openat(summary): No such file or directory');
     const summary = parseSummary(bytes);
-    if (key !== undefined) {
+    if (context.ui.json) context.ui.resultJson(summaryJson(summary));
+    else if (key !== undefined) {
       const value = summary.metadata.find(([name]) => name === key)?.[1];
       if (value === undefined) throw new OstreeFailure(`No such metadata key '${key}'`);
       context.ui.result(formatMetadataValue(value));

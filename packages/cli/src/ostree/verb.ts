@@ -35,6 +35,9 @@ export const REPO_FLAG: Flag = {
   help: 'Path to OSTree repository (defaults to current directory or /sysroot/ostree/repo)',
 };
 
+/** Of the verbs that say what they print with it: {@link Command.json}. */
+export const JSON_FLAG: Flag = { kind: 'flag', help: 'Print the result as JSON' };
+
 export const COMMON_FLAGS: Flags = {
   verbose: { kind: 'flag', short: 'v', help: 'Print debug information during command processing' },
   version: { kind: 'flag', help: 'Print version information and exit' },
