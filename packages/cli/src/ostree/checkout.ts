@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { type CheckoutOptions, checkout, parseCheckoutRecords, parseSkipList } from '@cambium/ostree';
 import type { Values } from '../command.ts';
+import { readPolicyOf } from './selinux.ts';
 import { featureMissing, OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = {
@@ -46,7 +47,7 @@ export const command: Verb<typeof flags> = {
     if (first === undefined) throw new UsageError('COMMIT must be specified');
     if (many) {
       const bytes = readFileSync(values['from-stdin'] ? 0 : (values['from-file'] as string));
-      const options = checkoutOptions(values, first);
+      const options = await checkoutOptions(values, first);
       // Lines are no records: what has no NUL is a rev to libostree, and mostly none there is.
       if (bytes.length > 0 && !bytes.includes(0)) repo.refs.resolve(bytes.toString());
       for (const { rev, subpath } of parseCheckoutRecords(bytes)) {
@@ -54,7 +55,7 @@ export const command: Verb<typeof flags> = {
       }
       return undefined;
     }
-    await checkout(repo, repo.refs.resolve(first), checkoutOptions(values, second ?? first), context.signal);
+    await checkout(repo, repo.refs.resolve(first), await checkoutOptions(values, second ?? first), context.signal);
     return undefined;
   },
 };
@@ -67,14 +68,19 @@ const EXCLUSIVE = [
 ] as const;
 
 function checkCombinations(values: Values<typeof flags>): void {
-  for (const flag of ['selinux-policy', 'selinux-prefix'] as const) if (values[flag] !== undefined) throw featureMissing(`--${flag}`);
   // mkcomposefs makes the image; Debian 12 does not have it, so nothing of ours has been tried with it.
   for (const flag of ['composefs', 'composefs-noverity'] as const) if (values[flag]) throw featureMissing(`--${flag}`);
-  for (const [a, b] of EXCLUSIVE) if (values[a] && values[b]) throw new OstreeFailure(`Cannot specify both --${a} and --${b}`);
+  // Labels are for copies.
+  const given = { ...values, 'force-copy': values['force-copy'] || values['selinux-policy'] !== undefined };
+  for (const [a, b] of EXCLUSIVE) if (given[a] && given[b]) throw new OstreeFailure(`Cannot specify both --${a} and --${b}`);
+  if (values['selinux-prefix'] !== undefined && values['selinux-policy'] === undefined) {
+    throw new OstreeFailure('Cannot specify --selinux-prefix without --selinux-policy');
+  }
   if (values['union-identical'] && !values['require-hardlinks']) throw new OstreeFailure('--union-identical requires --require-hardlinks');
 }
 
-function checkoutOptions(values: Values<typeof flags>, destination: string): CheckoutOptions {
+async function checkoutOptions(values: Values<typeof flags>, destination: string): Promise<CheckoutOptions> {
+  const policy = values['selinux-policy'] === undefined ? undefined : await readPolicyOf(values['selinux-policy'], 'selinux-policy: : ');
   const overwrite = values.union ? 'union' : values['union-add'] ? 'union-add' : values['union-identical'] ? 'union-identical' : 'none';
   return {
     destination,
@@ -87,7 +93,8 @@ function checkoutOptions(values: Values<typeof flags>, destination: string): Che
     allowNoent: values['allow-noent'],
     fsync: values.fsync ?? false,
     requireHardlinks: values['require-hardlinks'],
-    forceCopy: values['force-copy'],
+    forceCopy: values['force-copy'] || values['selinux-policy'] !== undefined,
+    ...(policy === undefined ? {} : { selinux: { contexts: policy.contexts, prefix: values['selinux-prefix'] } }),
     bareUserOnlyDirs: values['bareuseronly-dirs'],
     ...(values.subpath === undefined ? {} : { subpath: values.subpath }),
     ...(values['skip-list'] === undefined ? {} : { skipList: parseSkipList(readFileSync(values['skip-list'], 'utf8')) }),

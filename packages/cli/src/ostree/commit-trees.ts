@@ -1,5 +1,5 @@
 /** What a commit is made of: `--base`, every `--tree` in order, or a directory. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
   type CommitModifiers,
   checkAllMatched,
@@ -12,13 +12,13 @@ import {
   parseStatOverrides,
   readCommitSelinuxPolicy,
   readRev,
-  readSelinuxPolicy,
   type SelinuxPolicy,
   scanDevIno,
   type Transaction,
   type TreeRoot,
 } from '@cambium/ostree';
 import type { CommitFlags } from './commit.ts';
+import { readPolicyOf } from './selinux.ts';
 import { openTar } from './tar-source.ts';
 import { OstreeFailure } from './verb.ts';
 
@@ -95,22 +95,6 @@ async function modifiersOf(transaction: Transaction, values: CommitFlags): Promi
 
 function labelling(policy: SelinuxPolicy | undefined, values: CommitFlags): CommitModifiers['selinux'] {
   return policy && { contexts: policy.contexts, usrEtcAsEtc: values['selinux-labeling-epoch'] === 1 };
-}
-
-/** @throws what libostree says where there is no directory */
-export async function readPolicyOf(directory: string): Promise<SelinuxPolicy | undefined> {
-  const found = directory === '' ? undefined : statSync(directory, { throwIfNoEntry: false });
-  if (found?.isDirectory() !== true) throw new OstreeFailure(`opendir(${directory}): ${found === undefined ? 'No such file or directory' : 'Not a directory'}`);
-  return readSelinuxPolicy(directory);
-}
-
-/** Says what is wrong with the flags about labels, before anything is read. */
-export function checkLabelling(values: CommitFlags): void {
-  if (values['selinux-policy'] !== undefined && values['selinux-policy-from-base']) {
-    throw new OstreeFailure('Cannot specify both --selinux-policy and --selinux-policy-from-base');
-  }
-  const epoch = values['selinux-labeling-epoch'] ?? 0;
-  if (epoch !== 0 && epoch !== 1) throw new OstreeFailure(`Unknown SELinux labeling epoch: ${epoch}`);
 }
 
 /** libostree takes a negative number for "as it is". */

@@ -18,6 +18,7 @@ import { lookUp } from '../environment.ts';
 import { commitMetadata, detachedMetadata } from './commit-metadata.ts';
 import { fillTree } from './commit-trees.ts';
 import { editMessage } from './editor.ts';
+import { checkLabelling } from './selinux.ts';
 import { addRawSignatures, addSignatures, readSecretKeys } from './signing.ts';
 import { featureMissing, OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
@@ -48,7 +49,7 @@ const flags = {
   'mode-ro-executables': { kind: 'flag', help: 'Ensure executable files are not writable' },
   'no-xattrs': { kind: 'flag', help: 'Do not import extended attributes' },
   'selinux-policy': { kind: 'text', value: 'PATH', help: 'Set SELinux labels based on policy in root filesystem PATH (may be /)' },
-  'selinux-labeling-epoch': { kind: 'int', value: 'EPOCH', hidden: true, help: 'Which directories of the policy are labelled as others' },
+  'selinux-labeling-epoch': { kind: 'int', value: 'EPOCH', hidden: true, help: 'Labelling rules: 0, the default, or 1, which labels /usr/etc as /etc' },
   'generate-composefs-metadata': { kind: 'flag', hidden: true, help: 'Record the digest of the composefs image of the tree' },
   'selinux-policy-from-base': { kind: 'flag', short: 'P', help: 'Set SELinux labels based on first --tree argument' },
   'link-checkout-speedup': { kind: 'flag', help: 'Optimize for commits of trees composed of hardlinks into the repository' },
@@ -83,9 +84,7 @@ export const command: Verb<typeof flags> = {
   ],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();
-    if (values['selinux-policy'] !== undefined && values['selinux-policy'] !== '') throw featureMissing('--selinux-policy');
-    if (values['selinux-policy-from-base']) throw featureMissing('--selinux-policy-from-base');
-    if (values['selinux-labeling-epoch'] !== undefined) throw featureMissing('--selinux-labeling-epoch');
+    checkLabelling(values);
     if (values['generate-composefs-metadata']) throw featureMissing('--generate-composefs-metadata');
     // What is wrong with the options is said before anything is read or written.
     const strings = commitMetadata(values);

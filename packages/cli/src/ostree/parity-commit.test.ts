@@ -193,8 +193,6 @@ test('what is not available is refused by name, and leaves nothing behind', { sk
   for (const [text, message] of [
     ['--tree=tar=a.tar.xz', /^error: Cannot decompress xz: not supported yet/],
     ['--tree=tar=a.tar.bz2', /^error: Cannot decompress bzip2: not supported yet/],
-    ['tree --selinux-policy=/', /^error: Option --selinux-policy is not available in this version/],
-    ['tree -P', /^error: Option --selinux-policy-from-base is not available in this version/],
   ] as const) {
     const done = await runOurs(line(`commit -b main ${text}`).args, options);
     assert.equal(done.status, 1, text);

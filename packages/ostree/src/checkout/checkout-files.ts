@@ -31,9 +31,10 @@ import { S_IFLNK, S_IFMT, type Xattr } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { canonicalXattrs } from '../format/framing.ts';
 import { checksumOf, encodeFileHeader } from '../format/object-format.ts';
-import type { FileHeader } from '../format/types.ts';
+import type { DirMeta, FileHeader } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import { readUserMeta, type UserMeta } from '../repo/user-meta.ts';
+import { type SelinuxLabelling, withSelinuxLabel } from '../write/selinux-label.ts';
 
 /** What the placing of a file depends on; plain data, for worker threads. */
 export interface FilePolicy {
@@ -44,10 +45,18 @@ export interface FilePolicy {
   forceCopy: boolean;
   whiteouts: boolean;
   passthroughWhiteouts: boolean;
+  /** Labels to set instead of those of the commit, where attributes are set at all; needs `forceCopy`. */
+  selinux: CheckoutLabelling | undefined;
   /** Whether user-mode checkouts of an archive share copies in `uncompressed-objects-cache`. */
   useCache: boolean;
   /** Of the process: files whose mode it does not cut need no chmod. */
   umask: number;
+}
+
+/** Plain data. */
+export interface CheckoutLabelling extends SelinuxLabelling {
+  /** Path of the destination for the policy; with a slash at its end. */
+  prefix: string;
 }
 
 export interface FileCounts {
@@ -92,13 +101,15 @@ export class FilePlacer {
 
   /**
    * Places one file; returns a promise only where content is too large for one piece.
+   * @param directory what the kernel takes for the path
+   * @param shown path from the destination, for its label: without a slash at its front; '' when the destination stands for the file itself
    * @throws OSTREE_CHECKOUT_EXISTS OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE
    */
-  placeFile(checksum: Checksum, directory: string, name: string): Promise<void> | undefined {
+  placeFile(checksum: Checksum, directory: string, name: string, shown: string): Promise<void> | undefined {
     const path = `${directory}/${name}`;
     try {
       if (this.#canLink && this.#placeLink(checksum, path, name)) return undefined;
-      return this.#placeCopy(checksum, directory, name)?.catch((error: unknown) => {
+      return this.#placeCopy(checksum, directory, name, shown)?.catch((error: unknown) => {
         throw this.#explain(error, checksum, path);
       });
     } catch (error) {
@@ -210,12 +221,14 @@ export class FilePlacer {
     return (this.#policy.whiteouts && name.startsWith(WHITEOUT_PREFIX)) || (this.#policy.passthroughWhiteouts && name.startsWith(PASSTHROUGH_PREFIX));
   }
 
-  #placeCopy(checksum: Checksum, directory: string, name: string): Promise<void> | undefined {
+  #placeCopy(checksum: Checksum, directory: string, name: string, shown: string): Promise<void> | undefined {
     const path = `${directory}/${name}`;
     // Names that mean something are decided by the header; for all others header and content are read in one go.
     const special = this.#special(name);
     const loaded = special || this.#policy.overwrite === 'union-add' ? undefined : this.#load(checksum);
-    const { header, sizeBytes } = loaded === undefined ? this.#repo.readFileHeader(checksum) : { header: loaded.header, sizeBytes: loaded.content.byteLength };
+    const plain = loaded === undefined ? this.#repo.readFileHeader(checksum) : { header: loaded.header, sizeBytes: loaded.content.byteLength };
+    const { sizeBytes } = plain;
+    const header = labelled(plain.header, this.#policy, shown);
     const symlink = (header.mode & S_IFMT) === S_IFLNK;
     if (symlink) {
       this.#placeSymlink(checksum, header, path);
@@ -441,6 +454,12 @@ export class FilePlacer {
     this.#fill(createFile(temporary, this.#fileMode(header)), temporary, header, content, sync);
     return place();
   }
+}
+
+/** Returns metadata with the label that a policy has for a path from the destination. */
+export function labelled<Meta extends DirMeta>(meta: Meta, { selinux, userMode }: FilePolicy, shown: string): Meta {
+  if (selinux === undefined || userMode) return meta;
+  return { ...meta, xattrs: withSelinuxLabel(meta.xattrs, selinux, selinux.prefix + shown, meta.mode) };
 }
 
 /** Returns whether objects of this repository can be linked into such a checkout at all. */

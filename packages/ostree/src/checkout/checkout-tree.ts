@@ -9,7 +9,7 @@ import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import type { DirMeta, DirTree, DirTreeFile } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
-import { FilePlacer, type FilePolicy, OPAQUE_WHITEOUT, WHITEOUT_PREFIX } from './checkout-files.ts';
+import { FilePlacer, type FilePolicy, labelled, OPAQUE_WHITEOUT, WHITEOUT_PREFIX } from './checkout-files.ts';
 
 /** What the placing of a tree depends on; plain data, for worker threads. */
 export interface TreePolicy extends FilePolicy {
@@ -95,7 +95,7 @@ export class TreePlacer {
 
   /** @param disk what the kernel takes for the path of the directory */
   #place(task: TreeTask, disk: string, stack: TreeTask[]): Promise<void> {
-    return 'files' in task ? this.#placeFiles(disk, task.files) : this.#placeDirectory(task, disk, stack);
+    return 'files' in task ? this.#placeFiles(disk, task.path, task.files) : this.#placeDirectory(task, disk, stack);
   }
 
   async #placeDirectory(task: DirectoryTask, disk: string, stack: TreeTask[]): Promise<void> {
@@ -107,7 +107,7 @@ export class TreePlacer {
     const files = this.#wantedFiles(tree, task.path);
     const split = files.length > MANY_FILES;
     if (split) for (let from = 0; from < files.length; from += MANY_FILES) stack.push({ path: task.path, files: files.slice(from, from + MANY_FILES) });
-    else await this.#placeFiles(disk, files);
+    else await this.#placeFiles(disk, task.path, files);
     // All are made before any is filled: then nothing changes in this directory any more.
     for (const dir of tree.dirs) {
       const path = `${task.path}/${dir.name}`;
@@ -119,12 +119,13 @@ export class TreePlacer {
     if (task.path === this.#policy.destination && task.fresh) return;
     const closed = tree.dirs.length > 0 && (meta.mode & 0o100) === 0;
     if (split || closed) this.late.push({ path: task.path, meta: task.meta });
-    else this.#finish(disk, meta);
+    else this.#finish(disk, task.path, meta);
   }
 
-  async #placeFiles(directory: string, files: readonly DirTreeFile[]): Promise<void> {
+  async #placeFiles(disk: string, path: string, files: readonly DirTreeFile[]): Promise<void> {
+    const shown = this.#policy.selinux && this.#shown(`${path}/`).slice(1);
     for (const file of files) {
-      const pending = this.files.placeFile(file.checksum, directory, file.name);
+      const pending = this.files.placeFile(file.checksum, disk, file.name, shown === undefined ? '' : shown + file.name);
       if (pending !== undefined) await pending;
     }
   }
@@ -170,17 +171,18 @@ export class TreePlacer {
   /** Gives a directory that is filled its owner, mode and time. */
   finish(directory: PlacedDirectory): void {
     const meta = this.#dirMeta(directory.meta);
-    withReach(directory.path, (path) => this.#finish(path, meta));
+    withReach(directory.path, (disk) => this.#finish(disk, directory.path, meta));
   }
 
-  #finish(path: string, meta: DirMeta): void {
+  #finish(disk: string, path: string, meta: DirMeta): void {
     if (!this.#policy.userMode) {
-      lchownSync(path, meta.uid, meta.gid);
-      if (!this.#repo.settings.disableXattrs) for (const [name, value] of meta.xattrs) setXattr(path, name, value);
+      lchownSync(disk, meta.uid, meta.gid);
+      const { xattrs } = labelled(meta, this.#policy, this.#shown(path).slice(1));
+      if (!this.#repo.settings.disableXattrs) for (const [name, value] of xattrs) setXattr(disk, name, value);
     }
-    chmodSync(path, meta.mode & (this.#policy.cutDirectories ? 0o775 : 0o7777));
+    chmodSync(disk, meta.mode & (this.#policy.cutDirectories ? 0o775 : 0o7777));
     // Linked files have this time too; in a copy nothing does.
-    if (!this.#policy.forceCopy) utimesSync(path, 0, 0);
+    if (!this.#policy.forceCopy) utimesSync(disk, 0, 0);
   }
 }
 

@@ -8,6 +8,7 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Checksum, systemError } from '@cambium/base';
+import type { FileContexts } from '@cambium/selinux';
 import { syncFs } from '@cambium/system';
 import { ostreeError } from '../errors.ts';
 import type { TreeRoot } from '../format/types.ts';
@@ -30,6 +31,11 @@ export interface CheckoutOptions {
   /** Fail where a file would have to be copied (empty ones always are). */
   requireHardlinks?: boolean;
   forceCopy?: boolean;
+  /**
+   * Label everything from a policy, where owners and attributes are restored at all; implies `forceCopy`. `prefix` is the path of the
+   * destination for the policy; without it that of `subpath`. libostree labels regular files only on machines without SELinux.
+   */
+  selinux?: { contexts: FileContexts; prefix?: string | undefined };
   /** Cut the mode of directories to 0775. */
   bareUserOnlyDirs?: boolean;
   /** `.wh.NAME` removes NAME, `.wh..wh..opq` empties its directory; in a union files and directories replace each other. */
@@ -56,7 +62,7 @@ export type CheckoutResult = TreeCounts;
  * Checks out a commit.
  *
  * @throws OSTREE_CHECKOUT_EXISTS OSTREE_CHECKOUT_HARDLINK OSTREE_PATH_NOT_FOUND OSTREE_PATH_NOT_DIRECTORY OSTREE_OBJECT_MISSING
- *   OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE
+ *   OSTREE_OBJECT_CORRUPT SYSTEM_DENIED SYSTEM_NO_SPACE SELINUX_PATTERN_* SELINUX_POLICY_TOO_LARGE
  */
 export async function checkout(repo: Repo, commit: Checksum, options: CheckoutOptions, signal?: AbortSignal): Promise<CheckoutResult> {
   const result: CheckoutResult = { ...noCounts(), directories: 0 };
@@ -76,7 +82,8 @@ export async function checkout(repo: Repo, commit: Checksum, options: CheckoutOp
 
 function policyOf(repo: Repo, options: CheckoutOptions): TreePolicy {
   const userMode = options.userMode === true || repo.mode === 'bare-user-only';
-  const { overwrite = 'none', requireHardlinks = false, forceCopy = false } = options;
+  const { overwrite = 'none', requireHardlinks = false, selinux } = options;
+  const forceCopy = options.forceCopy === true || selinux !== undefined;
   if (overwrite === 'union-identical' && !requireHardlinks) {
     throw ostreeError('OSTREE_CHECKOUT_HARDLINK', '--union-identical requires --require-hardlinks');
   }
@@ -101,6 +108,7 @@ function policyOf(repo: Repo, options: CheckoutOptions): TreePolicy {
     forceCopy,
     whiteouts: options.whiteouts === true,
     passthroughWhiteouts: options.passthroughWhiteouts === true,
+    selinux: selinux && { contexts: selinux.contexts, prefix: (selinux.prefix ?? options.subpath ?? '').replace(/\/*$/, '/') },
     useCache,
     umask: process.umask(),
   };
@@ -120,7 +128,7 @@ async function checkoutFile(repo: Repo, policy: TreePolicy, checksum: Checksum, 
   else if (!present.isDirectory()) throw existsError(destination);
   const placer = new FilePlacer(repo, policy);
   const name = splitPath(options.subpath ?? '').at(-1) as string;
-  await placer.placeFile(checksum, destination, name);
+  await placer.placeFile(checksum, destination, name, '');
   addCounts(result, placer.counts);
 }
 

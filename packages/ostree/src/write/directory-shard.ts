@@ -99,7 +99,7 @@ export class DirectoryScanner {
       const disk = `${part.disk}/${name}`;
       const stat = lstatSync(disk);
       const kind = stat.mode & S_IFMT;
-      const known = kind === S_IFREG ? this.#linkedObject(disk) : undefined;
+      const known = kind === S_IFREG || (kind === S_IFLNK && this.#modifiers.devInoCanonical === true) ? this.#linkedObject(disk, kind) : undefined;
       // Such a link is taken as it is, and no list of paths is asked.
       const isCanonical = known !== undefined && this.#modifiers.devInoCanonical === true;
       if (!isCanonical && isSkipped(path, this.#modifiers, matched)) {
@@ -172,14 +172,15 @@ export class DirectoryScanner {
   }
 
   /** Returns the object that a file is a hard link of, with the object's own header. */
-  #linkedObject(disk: string): LinkedObject | undefined {
+  #linkedObject(disk: string, kind: number): LinkedObject | undefined {
     const { devIno } = this.#modifiers;
     if (devIno === undefined || devIno.count === 0) return undefined;
     const { dev, ino } = lstatSync(disk, { bigint: true });
     const checksum = lookupDevIno(devIno, dev, ino);
     if (checksum === undefined) return undefined;
     const { header } = this.#writer.readHeader(checksum);
-    return isSymlink(header) ? undefined : { checksum, header };
+    // In a bare-user repository the object of a symbolic link is a regular file.
+    return isSymlink(header) === (kind === S_IFLNK) ? { checksum, header } : undefined;
   }
 
   #small(fd: number, disk: string, header: FileHeader, adoptable: boolean): Row {
