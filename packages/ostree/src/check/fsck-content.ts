@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { type Checksum, errnoOf, isKnownError } from '@cambium/base';
 import type { Repo } from '../repo/repo.ts';
+import { verifyContent } from '../repo/verify-content.ts';
 
 export interface BadContent {
   checksum: Checksum;
@@ -20,11 +21,6 @@ export interface ContentVerdict {
 
 /** A file that changed later than this before it was read could change again without its time showing it: the kernel counts in ticks of up to 10 ms. */
 const SETTLED_MS = 25;
-
-/** Contents up to this size are read in one piece. */
-const WHOLE_BYTES = 1024 * 1024;
-/** One per thread, made when there is something to read. */
-let scratch: Buffer | undefined;
 
 /**
  * Returns those of the content objects (32 bytes each) that are missing or do not match their checksums.
@@ -55,19 +51,6 @@ export function fileIdentity(repo: Repo, checksum: Checksum): Uint8Array | undef
   if (stat === undefined || Date.now() - Number(stat.ctimeMs) < SETTLED_MS) return undefined;
   const { dev, ino, size, mtimeNs, ctimeNs, mode } = stat;
   return createHash('sha256').update(`${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${mode}`).digest().subarray(0, 8);
-}
-
-async function verifyContent(repo: Repo, checksum: Checksum): Promise<void> {
-  scratch ??= Buffer.allocUnsafeSlow(WHOLE_BYTES);
-  try {
-    repo.loadFile(checksum, WHOLE_BYTES, scratch);
-  } catch (error) {
-    if (!isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) throw error;
-    if (repo.readPieces(checksum, scratch, () => undefined)) return;
-    for await (const _chunk of repo.openFile(checksum)) {
-      // Reading is verifying.
-    }
-  }
 }
 
 /** A file that the disk or the permissions do not let us read is as bad as a corrupt one; other failures are ours. */

@@ -61,7 +61,7 @@ for (const mode of ['archive', 'bare-user'] as const) {
     await assert.rejects(copy, { code: 'OSTREE_OBJECT_MISSING' });
     // Links are not looked at; what is rewritten is told of although the copy failed.
     assert.deepEqual(told.toSorted(), mode === 'archive' ? [] : [...new Set(damaged)].toSorted());
-    assert.deepEqual(inTmp(target, /staging/), []);
+    assert.deepEqual(inTmp(target, /\/unverified/), []);
     renameSync(`${missing}-aside`, missing);
     for (const [checksum, bytes] of good) {
       // A new file: the old one is linked.
@@ -87,7 +87,7 @@ test('a failed pull that trusts its server leaves nothing to a later one that do
   const options: PullOptions = { remote: 'origin', refs: ['main'], requests: 1, backoffMs: 1 };
   await assert.rejects(pull(repo, { ...options, httpTrusted: true }), { code: 'OSTREE_REMOTE_FILE_MISSING' });
   assert.ok(files > 1);
-  assert.deepEqual(inTmp(repo, /staging/), []);
+  assert.deepEqual(inTmp(repo, /\/unverified/), []);
   files = undefined;
   await pull(repo, options);
   assert.deepEqual((await fsck(repo)).bad, []);

@@ -33,6 +33,8 @@ export class Repo {
   readonly refs: Refs;
   /** Objects of the open transaction, laid out like `objects/`: found as if they were there. Set by transactions, by nobody else. */
   staging: string | undefined;
+  /** Where it gathers those that nobody has verified. */
+  unverified: string | undefined;
   readonly #store: ContentStore;
   readonly #locks: RepoLocks;
 
@@ -224,6 +226,10 @@ export class Repo {
     if (exists(own)) return { path: own, repo: this };
     if (this.staging !== undefined) {
       const staged = `${this.staging}/${loosePath(type, checksum, this.mode)}`;
+      if (exists(staged)) return { path: staged, repo: this };
+    }
+    if (this.unverified !== undefined) {
+      const staged = `${this.unverified}/${loosePath(type, checksum, this.mode)}`;
       if (exists(staged)) return { path: staged, repo: this };
     }
     return this.parent === undefined ? undefined : this.parent.#find(type, checksum);

@@ -26,6 +26,8 @@ const ZEROS: Uint8Array = new Uint8Array(128 * 1024);
 /** What a thread is told once. */
 export interface WriterSetup {
   target: WriteTarget;
+  /** Where finished objects go that nobody verifies, whatever the destination of others is. */
+  unverified: string;
   space: FreeBlocksState | undefined;
 }
 
@@ -93,10 +95,22 @@ export class TaskRunner {
   readonly #streams = new Map<number, ObjectStream>();
   readonly #scanners = new Map<number, DirectoryScanner>();
   readonly #buffers = new Map<number, SharedArrayBuffer>();
+  readonly #makeUnverified: () => ObjectWriter;
+  #unverified: ObjectWriter | undefined;
   #pieces: Buffer | undefined;
 
   constructor(setup: WriterSetup, lane: number) {
-    this.#writer = new ObjectWriter(setup.target, lane, setup.space === undefined ? undefined : new FreeBlocks(setup.space));
+    const { target, unverified } = setup;
+    const space = setup.space === undefined ? undefined : new FreeBlocks(setup.space);
+    this.#writer = new ObjectWriter(target, lane, space);
+    const present = [{ objects: target.destination, mode: target.mode }, ...target.present];
+    this.#makeUnverified = () => new ObjectWriter({ ...target, destination: unverified, present }, `${lane}-unverified`, space);
+  }
+
+  /** The writer of objects that nobody verifies. */
+  #unverifiedWriter(): ObjectWriter {
+    this.#unverified ??= this.#makeUnverified();
+    return this.#unverified;
   }
 
   run(task: Exclude<ContentTask, LongTask>): ContentReply {
@@ -142,7 +156,8 @@ export class TaskRunner {
 
   /** As {@link run}, for tasks that are not done in one turn. */
   runLong(task: LongTask): Promise<ContentReply> {
-    return task.op === 'copy' ? copyShare(this.#writer, task.source, task.checksums, task.options) : this.#runFile(task);
+    if (task.op !== 'copy') return this.#runFile(task);
+    return copyShare(this.#writer, () => this.#unverifiedWriter(), task.source, task.checksums, task.options);
   }
 
   /** @throws OSTREE_OBJECT_CORRUPT OSTREE_FILE_UNSUPPORTED OSTREE_SPACE_RESERVED */
@@ -163,7 +178,7 @@ export class TaskRunner {
         await this.#readPieces(path, checksum, () => undefined);
       }
       chmodSync(path, 0o644);
-      const written = this.#writer.adopt(path, header, checksum, statSync(path).size);
+      const written = (trusted ? this.#unverifiedWriter() : this.#writer).adopt(path, header, checksum, statSync(path).size);
       if (written !== undefined) return written;
     }
     // A symlink whose header is large.
@@ -224,6 +239,8 @@ export class TaskRunner {
     const checksums = Buffer.alloc(count * 32);
     const objects: ObjectCounts = { written: new Uint8Array(count), contentBytes: new Float64Array(count), storedBytes: new Float64Array(count), cacheHits: 0 };
     const asIs = this.#writer.target.mode === 'archive';
+    // What is unpacked is verified on the way.
+    const contents = asIs && trusted ? this.#unverifiedWriter() : this.#writer;
     let at = 0;
     for (let i = 0; i < count; i++) {
       const end = at + 4 + bytes.readUInt32LE(at);
@@ -238,11 +255,10 @@ export class TaskRunner {
         objects.storedBytes[i] = storedBytes;
         continue;
       }
-      if (this.#writer.has('file', checksum)) continue;
+      if (contents.has('file', checksum)) continue;
       const { header, content } = asIs && trusted ? { header: undefined, content: filez } : unpackFilez(filez, checksum, scratchMemory());
       objects.contentBytes[i] = content.byteLength;
-      const { written, storedBytes } =
-        asIs || header === undefined ? this.#writer.writeNewFilez(filez, checksum) : this.#writer.writeNew(header, content, checksum);
+      const { written, storedBytes } = asIs || header === undefined ? contents.writeNewFilez(filez, checksum) : contents.writeNew(header, content, checksum);
       objects.written[i] = written ? 1 : 0;
       objects.storedBytes[i] = storedBytes;
     }

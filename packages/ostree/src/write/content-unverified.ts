@@ -9,10 +9,16 @@ import { type ContentSource, type CopyOptions, type CopyResult, checkUserOnly, c
 import type { ObjectWriter } from './object-writer.ts';
 
 /**
- * As {@link copyContents}; with `acceptCorrupt` an object that does not match its checksum is copied as it lies, and named in the result.
- * What cannot even be read so is refused, as without. @throws as {@link copyContents}
+ * As {@link copyContents}; with `acceptCorrupt` an object that does not match its checksum is copied as it lies, by the writer of those,
+ * and named in the result. What cannot even be read so is refused, as without. @throws as {@link copyContents}
  */
-export async function copyShare(writer: ObjectWriter, source: ContentSource, checksums: Uint8Array, options: CopyOptions): Promise<CopyResult> {
+export async function copyShare(
+  writer: ObjectWriter,
+  unverifiedWriter: () => ObjectWriter,
+  source: ContentSource,
+  checksums: Uint8Array,
+  options: CopyOptions,
+): Promise<CopyResult> {
   try {
     return await copyContents(writer, source, checksums, options);
   } catch (error) {
@@ -39,7 +45,7 @@ export async function copyShare(writer: ObjectWriter, source: ContentSource, che
     } catch (error) {
       if (!isKnownError(error, 'OSTREE_OBJECT_CORRUPT')) throw error;
       const checksum = Buffer.from(name).toString('hex') as Checksum;
-      copied = await copyUnverified(writer, source, checksum, options, error);
+      copied = await copyUnverified(unverifiedWriter(), source, checksum, options, error);
       corrupt.push(checksum);
     }
     result.written[i] = copied.written ? 1 : 0;

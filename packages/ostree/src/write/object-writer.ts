@@ -96,7 +96,7 @@ export class ObjectWriter {
   #count = 0;
 
   /** @param lane tells the writers of one staging directory apart */
-  constructor(target: WriteTarget, lane: number | 'main', space: FreeBlocks | undefined) {
+  constructor(target: WriteTarget, lane: number | string, space: FreeBlocks | undefined) {
     this.#target = target;
     this.#temporaries = `${target.staging}/writer-${lane}`;
     this.#space = space;

@@ -3,44 +3,30 @@
  *
  * A directory that nobody holds and that was made since the machine started is taken over with what is in it: the
  * objects of an interrupted transaction, but for its commits, need not be written again. After a restart nobody knows what reached the disk.
- * A directory that may hold objects which nobody has verified is marked, and never taken over: its owner may have trusted
- * where they came from, the next one need not.
+ * Objects that nobody verifies lie below it in a directory that is never taken over: their owner may have trusted where
+ * they came from, the next one need not. Its name is not two characters long, so that libostree, when it is the next one,
+ * passes it over and removes it with the rest. What libostree leaves itself may be unverified: see `takeover.ts`.
  * Source: libostree `_ostree_repo_allocate_tmpdir` behaviour.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  type Stats,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '@cambium/base';
 import { ofdLock } from '@cambium/system';
 
 const PREFIX = 'staging-';
 const LOCK_SUFFIX = '-lock';
-/** Not two characters long: libostree passes it over. */
-const UNVERIFIED_MARK = 'unverified';
+const UNVERIFIED = 'unverified';
 
 export interface Staging {
   readonly path: string;
+  /** Where objects are staged that nobody verifies: good for this transaction only. Made by who puts something there. */
+  readonly unverified: string;
   /** Whether nothing was taken over. */
   readonly isFresh: boolean;
-  /** Says that objects come which nobody verifies: what is staged is good for this transaction only. */
-  markUnverified(): void;
   /** Removes the directory and its lock. */
   remove(): void;
-  /** Lets go of the directory and keeps it for a later transaction, unless it is marked: then it goes. */
+  /** Lets go of the directory and keeps it for a later transaction, but for what nobody has verified. */
   release(): void;
 }
 
@@ -57,10 +43,6 @@ export function openStaging(tmp: string, bootId: string): Staging {
     if (!name.startsWith(prefix) || name.endsWith(LOCK_SUFFIX)) continue;
     const staging = tryHold(join(tmp, name));
     if (staging === undefined) continue;
-    if (isMarked(staging.path)) {
-      staging.remove();
-      continue;
-    }
     if (statSync(staging.path, { throwIfNoEntry: false })?.isDirectory() === true) {
       removeUnfinished(staging.path);
       return { ...staging, isFresh: false };
@@ -118,14 +100,14 @@ function tryHold(path: string, create = true): Staging | undefined {
     return undefined;
   }
   let open = true;
-  let marked = false;
+  const unverified = join(path, UNVERIFIED);
   const close = (): void => {
     if (open) closeSync(fd);
     open = false;
   };
   const remove = (): void => {
     try {
-      removeContent(path);
+      rmSync(path, { recursive: true, force: true });
       rmSync(lockPath, { force: true });
     } finally {
       close();
@@ -133,28 +115,18 @@ function tryHold(path: string, create = true): Staging | undefined {
   };
   return {
     path,
+    unverified,
     isFresh: true,
-    markUnverified: () => {
-      if (!marked) writeFileSync(join(path, UNVERIFIED_MARK), '');
-      marked = true;
-    },
     remove,
     release: () => {
-      // Once it is closed it may be somebody else's.
-      if (marked && open) remove();
-      else close();
+      try {
+        // Once it is closed it may be somebody else's.
+        if (open) rmSync(unverified, { recursive: true, force: true });
+      } finally {
+        close();
+      }
     },
   };
-}
-
-function isMarked(path: string): boolean {
-  return existsSync(join(path, UNVERIFIED_MARK));
-}
-
-/** Removes a directory, its mark last: a kill on the way must not leave the objects without it. */
-function removeContent(path: string): void {
-  if (isMarked(path)) for (const name of readdirSync(path)) if (name !== UNVERIFIED_MARK) rmSync(join(path, name), { recursive: true, force: true });
-  rmSync(path, { recursive: true, force: true });
 }
 
 function isSameFile(a: Stats, b: Stats | undefined): boolean {
@@ -162,7 +134,7 @@ function isSameFile(a: Stats, b: Stats | undefined): boolean {
 }
 
 /**
- * Removes what must not be taken over. Half-written files lie beside the two-character directories. Commits and their
+ * Removes what must not be taken over. Half-written files, and objects that nobody has verified, lie beside the two-character directories. Commits and their
  * detached metadata go too: nobody vouches for them any more. What they reach may have been pruned since, a signature
  * may have been replaced, and their transaction may have ended because they were refused.
  */

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
-  cpSync,
   createWriteStream,
   existsSync,
   mkdirSync,
@@ -17,7 +16,7 @@ import {
 import { join } from 'node:path';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Checksum, isKnownError } from '@cambium/base';
+import { isKnownError } from '@cambium/base';
 import { Variant } from '@cambium/gvariant';
 import { firstReason, needsPeer, needsRoot, readOnly, scratch, tmpfs } from '@cambium/testkit';
 import { writeCommitObject } from '../commit/commit-object.ts';
@@ -454,32 +453,6 @@ test('objects of a parent repository are read there; a commit writes them again,
   rmSync(parent.path, { recursive: true });
   writeFileSync(join(child.path, 'config'), (await Repo.init(join(at, 'plain'), { mode: 'archive' })).config.toString());
   assert.match(ostree(`--repo=${child.path}`, 'fsck', 'main'), /no errors found/);
-});
-
-test('a left staging directory with unverified objects is not taken over, and an ended transaction leaves none', async (t) => {
-  const at = scratch(t);
-  const repo = await Repo.init(join(at, 'r'), { mode: 'archive' });
-  const other = join(at, 'object');
-  writeFileSync(other, 'not what its name says');
-  const name = 'ab'.repeat(32) as Checksum;
-  const first = await Transaction.begin(repo);
-  first.linkObject('file', name, other, false);
-  const sound = first.writeDirTree({ files: [], dirs: [] });
-  assert.equal(repo.hasObject('file', name), true);
-  // What a kill at this moment leaves.
-  const left = join(repo.path, 'tmp', `staging-${readBootId()}-killed`);
-  cpSync(first.staging, left, { recursive: true });
-  const { staging } = first;
-  await first.abort();
-  assert.deepEqual([existsSync(staging), existsSync(`${staging}-lock`)], [false, false]);
-  await (await Transaction.begin(repo)).commit();
-  assert.deepEqual([repo.hasObject('file', name), repo.hasObject('dirtree', sound), readdirSync(join(repo.path, 'tmp'))], [false, false, []]);
-  // What the caller has verified is kept.
-  const second = await Transaction.begin(repo);
-  second.linkObject('file', name, other, true);
-  await second.abort();
-  await (await Transaction.begin(repo)).commit();
-  assert.equal(repo.hasObject('file', name), true);
 });
 
 test('refs change the time of the repository directory; init is idempotent', async (t) => {

@@ -28,6 +28,7 @@ import type { ObjectCounts } from './directory-shard.ts';
 import { ObjectWriter } from './object-writer.ts';
 import { canShareBlocks } from './payload-links.ts';
 import { cleanTmp, openStaging, readBootId, type Staging } from './staging.ts';
+import { verifyStaged } from './takeover.ts';
 
 export interface TransactionOptions {
   signal?: AbortSignal | undefined;
@@ -128,6 +129,7 @@ export class Transaction {
       if (repo.staging !== undefined) throw ostreeError('OSTREE_TRANSACTION_OPEN', `Repository "${repo.path}" has an open transaction already`);
       const staging = openStaging(join(repo.path, 'tmp'), bootId);
       try {
+        if (!staging.isFresh) await verifyStaged(repo, staging.path, options.signal);
         return new Transaction(repo, lock, staging, { ...options, bootId });
       } catch (error) {
         staging.release();
@@ -192,8 +194,8 @@ export class Transaction {
    */
   linkObject(type: StoredType, checksum: Checksum, path: string, verified: boolean): boolean {
     this.#mustBeOpen();
-    if (!verified) this.#staging.markUnverified();
-    const target = join(this.#destination, loosePath(type, checksum, this.repo.mode));
+    if (!verified) this.#beforeUnverified();
+    const target = join(verified ? this.#destination : this.#staging.unverified, loosePath(type, checksum, this.repo.mode));
     const stat = lstatSync(path);
     const content = type === 'file';
     // A link to a link is not what the caller has read; content may be one, in bare repositories.
@@ -216,7 +218,7 @@ export class Transaction {
       this.workers,
       (checksum, objects, index, isMetadata) => (isMetadata ? this.#countMetadata(objects, index) : this.countContent(checksum, objects, index)),
       (header) => this.#writer.check(header),
-      () => this.#staging.markUnverified(),
+      () => this.#beforeUnverified(),
     );
     return this.#content;
   }
@@ -240,6 +242,11 @@ export class Transaction {
     this.stats.contentWritten++;
     this.stats.contentBytesWritten += objects.contentBytes[index] as number;
     this.stats.storedBytesWritten += objects.storedBytes[index] as number;
+  }
+
+  /** What nobody verifies lies aside until the commit, also where finished objects go to their places at once. */
+  #beforeUnverified(): void {
+    this.repo.unverified = this.#staging.unverified;
   }
 
   #countMetadata(objects: ObjectCounts, index: number): void {
@@ -299,7 +306,7 @@ export class Transaction {
     }
   }
 
-  /** Ends without a trace that readers see; what is staged, but for commits, is kept for the next transaction if all of it was verified. */
+  /** Ends without a trace that readers see; what is staged and verified, but for commits, is kept for the next transaction. */
   async abort(): Promise<void> {
     if (this.#open) await this.#end();
   }
@@ -314,6 +321,7 @@ export class Transaction {
     await this.workers.close();
     this.repo.refs.pending = undefined;
     this.repo.staging = undefined;
+    this.repo.unverified = undefined;
     try {
       this.#staging.release();
     } finally {
@@ -350,10 +358,16 @@ export class Transaction {
 
   /** Moves either all objects but the commits, or the commits; returns the directories that changed. */
   #move(objects: string, commits: boolean): string[] {
+    const { path, unverified } = this.#staging;
+    // An object that is in both has been verified in the first.
+    return [path, unverified].flatMap((staged) => (existsSync(staged) ? this.#moveFrom(staged, objects, commits) : []));
+  }
+
+  #moveFrom(staged: string, objects: string, commits: boolean): string[] {
     const changed: string[] = [];
-    for (const directory of readdirSync(this.#staging.path)) {
+    for (const directory of readdirSync(staged)) {
       if (!/^[0-9a-f]{2}$/.test(directory)) continue;
-      const from = join(this.#staging.path, directory);
+      const from = join(staged, directory);
       const to = join(objects, directory);
       const names = readdirSync(from);
       const wanted = names.filter((name) => parseLoosePath(directory, name, this.repo.mode) !== undefined && name.endsWith('.commit') === commits);
@@ -402,6 +416,7 @@ function writerSetup(repo: Repo, staging: Staging, sync: { fsync: boolean; perOb
   for (let parent = repo.parent; parent !== undefined; parent = parent.parent) parents.push({ objects: join(parent.path, 'objects'), mode: parent.mode });
   return {
     space: measureFreeBlocks(repo.path, settings.minFreeSpace),
+    unverified: staging.unverified,
     target: {
       mode: repo.mode,
       disableXattrs: settings.disableXattrs,
