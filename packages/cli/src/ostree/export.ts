@@ -1,6 +1,6 @@
-import { createWriteStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
+import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { type TarWriteItem, writeTar } from '@cambium/archive';
+import { type Bytes, systemError } from '@cambium/base';
 import { type Commit, type ListEntry, list, type Repo, readRev, requirePath } from '@cambium/ostree';
 import { S_IFMT } from '@cambium/tree';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
@@ -26,11 +26,32 @@ export const command: Verb<typeof flags> = {
     if (requirePath(repo, commit.root, subpath).kind === 'file') throw new OstreeFailure('Not a directory');
     const items = tarItems(repo, commit, { subpath, prefix: values.prefix ?? '', noXattrs: values['no-xattrs'] });
     const tar = writeTar(items, context.signal);
-    if (values.output !== undefined) await pipeline(tar, createWriteStream(values.output));
+    if (values.output !== undefined) await writeOutput(values.output, tar);
     else for await (const chunk of tar) await context.ui.writeAll(chunk);
     return undefined;
   },
 };
+
+/** Writes a file under a name beside its own until it is whole; what is no file, as a pipe or a device, is written to. */
+async function writeOutput(path: string, bytes: Bytes): Promise<void> {
+  let aside: string | undefined;
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    const final = there === undefined ? path : realpathSync(path);
+    // The same name each time: what a killed run has left is written over.
+    if (there === undefined || there.isFile()) aside = `${final}.part`;
+    const fd = openSync(aside ?? path, 'w', (there?.mode ?? 0o666) & 0o777);
+    try {
+      for await (const chunk of bytes) for (let at = 0; at < chunk.byteLength; ) at += writeSync(fd, chunk, at);
+    } finally {
+      closeSync(fd);
+    }
+    if (aside !== undefined) renameSync(aside, final);
+  } catch (error) {
+    if (aside !== undefined) rmSync(aside, { force: true });
+    throw systemError(error, `Cannot write "${path}"`) ?? error;
+  }
+}
 
 interface TarOptions {
   subpath: string;

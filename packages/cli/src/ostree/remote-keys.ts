@@ -30,7 +30,7 @@ export async function importKeys(
     if (isKnownError(error, 'TRUST_KEYRING_INVALID')) throw new OstreeFailure(`GPG: Unable to import keys: ${error.message}`, { cause: error });
     throw error;
   });
-  writeFileDurably(path, keyring, { sync: repo.settings.fsync, mode: 0o644 });
+  writeFileDurably(path, keyring, { sync: repo.settings.fsync, mode: 0o644, aside: join(repo.path, 'tmp') });
   context.ui.result(`Imported ${imported} GPG key${imported === 1 ? '' : 's'} to remote "${remote}"`);
 }
 

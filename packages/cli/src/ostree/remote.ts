@@ -84,8 +84,9 @@ export const remove: Verb<typeof removeFlags> = {
       if (values['if-exists']) return undefined;
       throw new OstreeFailure(`Remote "${name}" not found`);
     }
-    writeConfig(repo);
+    // Before the remote: keys that stay behind would count for the next remote of the name.
     rmSync(join(repo.path, `${name}.trustedkeys.gpg`), { force: true });
+    writeConfig(repo);
     return undefined;
   },
 };

@@ -76,7 +76,7 @@ export function removeCookie(repoPath: string, remote: string, { domain, path, n
     return cookie === undefined || cookie.domain !== domain || cookie.path !== path || cookie.name !== name;
   });
   if (kept.length === lines.length) return false;
-  writeFileDurably(jar, Buffer.from(kept.join('\n'), 'latin1'), { sync: false, mode: JAR_MODE });
+  writeFileDurably(jar, Buffer.from(kept.join('\n'), 'latin1'), { sync: false, mode: JAR_MODE, aside: join(repoPath, 'tmp') });
   return true;
 }
 

@@ -155,9 +155,9 @@ async function publish(
   }
   const stats = await transaction.commit();
   if (options.mirror === true && everything && summary !== undefined) {
-    const sync = options.fsync ?? repo.settings.fsync;
-    writeFileDurably(join(repo.path, 'summary'), summary.bytes, { sync });
-    if (summary.signature !== undefined) writeFileDurably(join(repo.path, 'summary.sig'), summary.signature, { sync });
+    const how = { sync: options.fsync ?? repo.settings.fsync, aside: join(repo.path, 'tmp') };
+    writeFileDurably(join(repo.path, 'summary'), summary.bytes, how);
+    if (summary.signature !== undefined) writeFileDurably(join(repo.path, 'summary.sig'), summary.signature, how);
   }
   return stats;
 }

@@ -28,7 +28,9 @@ export function createRepoLayout(path: string, options: InitOptions): void {
     // The old spelling is what libostree writes, and what its oldest versions read.
     config.setRaw('core', 'mode', mode === 'archive' ? 'archive-z2' : mode);
     if (collectionId !== undefined) config.set('core', 'collection-id', collectionId);
-    writeFileDurably(join(path, 'config'), config.toString(), { sync: true });
+    // What a killed process leaves of it lies where it is removed one day.
+    mkdirSync(join(path, 'tmp'), { recursive: true, mode: 0o775 });
+    writeFileDurably(join(path, 'config'), config.toString(), { sync: true, aside: join(path, 'tmp') });
   }
   for (const name of DIRECTORIES) mkdirSync(join(path, name), { recursive: true, mode: 0o775 });
 }
