@@ -63,8 +63,8 @@ export const pullSize: Lazy<typeof import('./pull/pull-size.ts').pullSize> = laz
 export const fetchRemoteSummary: Lazy<typeof import('./pull/remote-summary.ts').fetchRemoteSummary> = lazy(
   async () => (await import('./pull/remote-summary.ts')).fetchRemoteSummary,
 );
-export const openRemoteSource: Lazy<typeof import('./pull/repair-remote.ts').openRemoteSource> = lazy(
-  async () => (await import('./pull/repair-remote.ts')).openRemoteSource,
+export const openRemoteSources: Lazy<typeof import('./pull/repair-remote.ts').openRemoteSources> = lazy(
+  async () => (await import('./pull/repair-remote.ts')).openRemoteSources,
 );
 
 /** As {@link ./checkout/export-tar.ts}. */

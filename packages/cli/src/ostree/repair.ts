@@ -5,7 +5,7 @@ import {
   deltaSource,
   directorySource,
   openDelta,
-  openRemoteSource,
+  openRemoteSources,
   type RepairEvent,
   type RepairResult,
   type RepairSource,
@@ -62,7 +62,7 @@ async function* openSources(context: VerbContext, repo: Repo, names: readonly st
   const remotes = repo.config.groups().flatMap((group) => /^remote "(.+)"$/.exec(group)?.[1] ?? []);
   for (const name of names.length === 0 ? remotes : names) {
     try {
-      if (remotes.includes(name) || /^https?:\/\//.test(name)) yield await openRemote(context, repo, name);
+      if (remotes.includes(name) || /^https?:\/\//.test(name)) yield* await openRemote(context, repo, name);
       else yield* openPlace(repo, name.startsWith('file://') ? fileURLToPath(name) : name);
     } catch (error) {
       context.signal.throwIfAborted();
@@ -73,8 +73,8 @@ async function* openSources(context: VerbContext, repo: Repo, names: readonly st
   }
 }
 
-function openRemote({ environment, signal }: VerbContext, repo: Repo, name: string): Promise<RepairSource> {
-  return openRemoteSource(repo, name, { userAgent: ostreeUserAgent(undefined), proxy: proxyRule(environment) }, signal);
+function openRemote({ environment, signal }: VerbContext, repo: Repo, name: string): Promise<RepairSource[]> {
+  return openRemoteSources(repo, name, { userAgent: ostreeUserAgent(undefined), proxy: proxyRule(environment) }, signal);
 }
 
 async function* openPlace(repo: Repo, path: string): AsyncGenerator<RepairSource> {

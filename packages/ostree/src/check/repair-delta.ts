@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { applyDeltaPart } from '../delta/apply.ts';
-import { type OpenedDelta, openRepoDelta } from '../delta/open-delta.ts';
+import { openRepoDelta } from '../delta/open-delta.ts';
 import { type DeltaSuperblock, partObjects } from '../delta/superblock.ts';
 import { listDeltas } from '../format/delta-path.ts';
 import type { MetadataType, ObjectType } from '../format/types.ts';
@@ -14,12 +14,20 @@ import { Repo } from '../repo/repo.ts';
 import { Transaction } from '../write/transaction.ts';
 import { isSourceFailure, type RepairSource, type WantedFile } from './repair-source.ts';
 
-/** Deltas are opened when they are asked: one may be a gigabyte. */
-export type DeltaOpener = () => OpenedDelta;
+/** As much of a delta as it takes to make its objects: one that is opened from disk is, and so is one of a remote. */
+export interface DeltaAtHand {
+  superblock: DeltaSuperblock;
+  readPart(index: number, signal?: AbortSignal): Uint8Array | Promise<Uint8Array>;
+}
 
-/** Static deltas wherever they are. @param repo the damaged repository @param name for people */
-export function deltaSource(repo: Repo, name: string, deltas: readonly DeltaOpener[]): RepairSource {
-  return new DeltaSource(repo, name, () => deltas);
+/** Deltas are opened when they are asked: one may be a gigabyte. */
+export type DeltaOpener = (signal?: AbortSignal) => DeltaAtHand | Promise<DeltaAtHand>;
+
+type DeltaList = (signal?: AbortSignal) => readonly DeltaOpener[] | Promise<readonly DeltaOpener[]>;
+
+/** Static deltas wherever they are. @param repo the damaged repository @param name for people @param deltas or how to find out which there are */
+export function deltaSource(repo: Repo, name: string, deltas: readonly DeltaOpener[] | DeltaList): RepairSource {
+  return new DeltaSource(repo, name, typeof deltas === 'function' ? deltas : () => deltas);
 }
 
 /** The deltas that lie in a repository: the damaged one itself, or another. */
@@ -36,7 +44,7 @@ interface Place {
 class DeltaSource implements RepairSource {
   readonly name: string;
   readonly #repo: Repo;
-  readonly #list: () => readonly DeltaOpener[];
+  readonly #list: DeltaList;
   #deltas: readonly DeltaOpener[] | undefined;
   #metadata: Map<string, Place[]> | undefined;
   #files = new Map<string, Place[]>();
@@ -44,24 +52,23 @@ class DeltaSource implements RepairSource {
   /** A repository for what has been made. */
   #aside: { repo: Repo; path: string } | undefined;
 
-  constructor(repo: Repo, name: string, list: () => readonly DeltaOpener[]) {
+  constructor(repo: Repo, name: string, list: DeltaList) {
     this.#repo = repo;
     this.name = name;
     this.#list = list;
   }
 
   async metadata(type: MetadataType, checksum: Checksum, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    this.#metadata ??= this.#index((object) => object !== 'file');
+    this.#metadata ??= await this.#index((object) => object !== 'file', signal);
     if (type === 'commit' && this.#commits.has(checksum)) return this.#commits.get(checksum);
     // Where one is missing its neighbours often are: all of a part's are made at once.
     const made = await this.#make(this.#metadata, type, checksum, (other) => other !== 'file', signal);
     return made?.readMetadata(type, checksum);
   }
 
-  prepare(wanted: readonly WantedFile[]): Promise<void> {
+  async prepare(wanted: readonly WantedFile[], signal?: AbortSignal): Promise<void> {
     const checksums = new Set(wanted.map(({ checksum }) => checksum));
-    this.#files = this.#index((type, checksum) => type === 'file' && checksums.has(checksum));
-    return Promise.resolve();
+    this.#files = await this.#index((type, checksum) => type === 'file' && checksums.has(checksum), signal);
   }
 
   async file({ checksum }: WantedFile, sink: Parameters<RepairSource['file']>[1], signal?: AbortSignal): Promise<boolean> {
@@ -79,11 +86,11 @@ class DeltaSource implements RepairSource {
   }
 
   /** Returns which parts make the objects that are asked for. Deltas that cannot be read make nothing. */
-  #index(wants: (type: ObjectType, checksum: Checksum) => boolean): Map<string, Place[]> {
+  async #index(wants: (type: ObjectType, checksum: Checksum) => boolean, signal: AbortSignal | undefined): Promise<Map<string, Place[]>> {
     const index = new Map<string, Place[]>();
-    this.#deltas ??= this.#list();
+    this.#deltas ??= await this.#list(signal);
     for (const open of this.#deltas) {
-      const superblock = readable(open);
+      const superblock = await readable(open, signal);
       if (superblock === undefined) continue;
       this.#commits.set(superblock.to, superblock.commitBytes);
       for (const [part, header] of superblock.parts.entries()) {
@@ -120,9 +127,9 @@ class DeltaSource implements RepairSource {
         try {
           const wants = (otherType: ObjectType, other: Checksum): boolean =>
             ((otherType === type && other === checksum) || (all && also(otherType, other))) && !repo.hasObject(otherType, other);
-          const delta = open();
+          const delta = await open(signal);
           await using transaction = await Transaction.begin(repo, { signal, fsync: false, workers: 0 });
-          await applyDeltaPart(transaction, delta.superblock, part, async (at) => delta.readPart(at), { wants, sources: this.#repo }, signal);
+          await applyDeltaPart(transaction, delta.superblock, part, async (at) => delta.readPart(at, signal), { wants, sources: this.#repo }, signal);
           await transaction.commit();
         } catch (error) {
           signal?.throwIfAborted();
@@ -147,10 +154,11 @@ class DeltaSource implements RepairSource {
   }
 }
 
-function readable(open: DeltaOpener): DeltaSuperblock | undefined {
+async function readable(open: DeltaOpener, signal: AbortSignal | undefined): Promise<DeltaSuperblock | undefined> {
   try {
-    return open().superblock;
+    return (await open(signal)).superblock;
   } catch (error) {
+    signal?.throwIfAborted();
     if (isKnownError(error)) return undefined;
     throw error;
   }

@@ -18,7 +18,7 @@ import type { RemoteSource } from './remote-source.ts';
  * A part is fetched into memory, and its size is only what the remote says. libostree begins a new part at 32 MB, so this much has
  * only the part of one huge file that was kept from being a fallback.
  */
-const MAX_PART_FILE_BYTES: number = 256 * 1024 * 1024;
+export const MAX_PART_FILE_BYTES: number = 256 * 1024 * 1024;
 /** A larger part is not fetched while the one before it is still here. */
 const MAX_AHEAD_BYTES: number = 32 * 1024 * 1024;
 

@@ -8,10 +8,11 @@ import { test } from 'node:test';
 import { type Checksum, isKnownError } from '@cambium/base';
 import { firstReason, needsPeer, needsRoot, run, scratch, startStaticServer, testCertificates } from '@cambium/testkit';
 import { repair } from '../check/repair.ts';
+import type { RepairSource } from '../check/repair-source.ts';
 import { makeRepo, ostree, tryOstree } from '../real-ostree.test.ts';
 import { Repo } from '../repo/repo.ts';
 import { appendCookie } from './cookies.ts';
-import { openRemoteSource } from './repair-remote.ts';
+import { openRemoteSources } from './repair-remote.ts';
 
 const skip = firstReason(needsPeer('ostree', 'cp'), needsRoot());
 
@@ -36,6 +37,12 @@ async function makeHurt(directory: string): Promise<Hurt> {
   return { original, hurt, repo, gone: gone.map((path) => path.slice(hurt.length + 1)) };
 }
 
+/** The objects of a remote alone. */
+async function openObjects(...args: Parameters<typeof openRemoteSources>): Promise<RepairSource> {
+  const [objects] = await openRemoteSources(...args);
+  return objects as RepairSource;
+}
+
 const isSound = (path: string): boolean => tryOstree(path, ['fsck', '--all']).status === 0;
 
 test('objects come over HTTP; a server that lacks, fails or swaps them heals nothing', { skip }, async (t) => {
@@ -51,7 +58,7 @@ test('objects come over HTTP; a server that lacks, fails or swaps them heals not
     await startStaticServer({ directory: original }),
   ];
   t.after(() => Promise.all(servers.map((server) => server.stop())));
-  const sources = await Promise.all(servers.map((server) => openRemoteSource(repo, server.url, { networkRetries: 0 })));
+  const sources = await Promise.all(servers.map((server) => openObjects(repo, server.url, { networkRetries: 0 })));
   t.after(() => Promise.all(sources.map((source) => source.close?.())));
   const lost = await repair(repo, sources.slice(0, 3));
   assert.ok(lost.bad.every(({ healedFrom }) => healedFrom === undefined));
@@ -82,10 +89,10 @@ test('a remote is asked as its settings say: certificates, cookies, mirrors', { 
   const configured = await Repo.open(hurt);
   appendCookie(hurt, 'origin', { domain: '127.0.0.1', path: '/', name: 'let', value: 'me-in' });
   // Without the certificates nothing comes.
-  const bare = await openRemoteSource(configured, 'bare', { networkRetries: 0 });
+  const bare = await openObjects(configured, 'bare', { networkRetries: 0 });
   t.after(() => bare.close?.());
   assert.ok((await repair(repo, [bare])).bad.every(({ healedFrom }) => healedFrom === undefined));
-  const source = await openRemoteSource(configured, 'origin', { networkRetries: 0, headers: [['X-Asked-By', 'repair']] });
+  const source = await openObjects(configured, 'origin', { networkRetries: 0, headers: [['X-Asked-By', 'repair']] });
   t.after(() => source.close?.());
   web.forget();
   const result = await repair(repo, [source]);
@@ -116,7 +123,7 @@ test('a remote with a metalink is pulled from and heals; libostree pulls the sam
   writeFileSync(join(original, 'metalink.xml'), document(url('/config') + url('/nowhere/summary') + url('/summary')));
   ostree(hurt, 'remote', 'add', '--no-gpg-verify', 'origin', `metalink=${web.url}/metalink.xml`);
   const configured = await Repo.open(hurt);
-  const source = await openRemoteSource(configured, 'origin', { networkRetries: 0 });
+  const source = await openObjects(configured, 'origin', { networkRetries: 0 });
   t.after(() => source.close?.());
   const result = await repair(repo, [source]);
   assert.deepEqual([...new Set(result.bad.map(({ healedFrom }) => healedFrom))], [source.name]);
@@ -127,11 +134,11 @@ test('a remote with a metalink is pulled from and heals; libostree pulls the sam
   // No place has the summary that is told of.
   writeFileSync(join(original, 'metalink.xml'), document(url('/config') + url('/nowhere/summary')));
   await assert.rejects(
-    openRemoteSource(configured, 'origin', { networkRetries: 0 }),
+    openObjects(configured, 'origin', { networkRetries: 0 }),
     (error: unknown) => isKnownError(error, 'OSTREE_REMOTE_ERROR') && /Exhausted 2 metalink targets/.test(error.message),
   );
   writeFileSync(join(original, 'metalink.xml'), '<metalink/>');
-  await assert.rejects(openRemoteSource(configured, 'origin', { networkRetries: 0 }), (error: unknown) => isKnownError(error, 'OSTREE_METALINK_INVALID'));
+  await assert.rejects(openObjects(configured, 'origin', { networkRetries: 0 }), (error: unknown) => isKnownError(error, 'OSTREE_METALINK_INVALID'));
   assert.deepEqual(
     readdirSync(join(hurt, 'tmp')).filter((name) => name.startsWith('repair')),
     [],
@@ -141,11 +148,47 @@ test('a remote with a metalink is pulled from and heals; libostree pulls the sam
 test('a remote on this machine is read in place', { skip }, async (t) => {
   const directory = scratch(t);
   const { original, hurt, repo } = await makeHurt(directory);
-  const source = await openRemoteSource(repo, `file://${original}`);
+  const source = await openObjects(repo, `file://${original}`);
   const result = await repair(repo, [source]);
   assert.deepEqual([...new Set(result.bad.map(({ healedFrom }) => healedFrom))], [original]);
   await source.close?.();
   assert.equal(isSound(hurt), true);
-  await assert.rejects(openRemoteSource(repo, `file://${directory}/nowhere`), (error: unknown) => isKnownError(error, 'OSTREE_REPO_NOT_FOUND'));
-  await assert.rejects(openRemoteSource(repo, 'nobody'), (error: unknown) => isKnownError(error, 'OSTREE_REMOTE_UNKNOWN'));
+  await assert.rejects(openObjects(repo, `file://${directory}/nowhere`), (error: unknown) => isKnownError(error, 'OSTREE_REPO_NOT_FOUND'));
+  await assert.rejects(openObjects(repo, 'nobody'), (error: unknown) => isKnownError(error, 'OSTREE_REMOTE_UNKNOWN'));
+});
+
+test('what a remote does not have singly is made of its static deltas; nothing of them is trusted', { skip }, async (t) => {
+  for (const indexed of [true, false]) {
+    const directory = scratch(t);
+    const { original, hurt, repo, gone } = await makeHurt(directory);
+    ostree(original, 'static-delta', 'generate', '--from=main^', '--to=main', '--min-fallback-size=0');
+    ostree(original, 'static-delta', 'generate', '--empty', '--to=main', '--min-fallback-size=0');
+    if (!indexed) ostree(original, 'config', 'set', 'core.no-deltas-in-summary', 'false');
+    if (indexed) ostree(original, 'config', 'set', 'core.no-deltas-in-summary', 'true');
+    ostree(original, 'summary', '--update');
+    for (const path of gone) rmSync(join(original, path));
+    const replaced = { do: 'replace', body: 'something else' } as const;
+    const liar = await startStaticServer({ directory: original, faults: ({ path }) => (/^\/deltas\/.*\/\d+$/.test(path) ? replaced : undefined) });
+    const honest = await startStaticServer({ directory: original });
+    t.after(() => Promise.all([liar.stop(), honest.stop()]));
+    const sources: RepairSource[][] = [];
+    for (const { url } of [liar, honest]) sources.push(await openRemoteSources(repo, url, { networkRetries: 0 }));
+    t.after(() => Promise.all(sources.flat().map((source) => source.close?.())));
+    const [lies, truth] = sources as [RepairSource[], RepairSource[]];
+    const lost = await repair(repo, lies);
+    assert.ok(lost.bad.length > 0 && lost.bad.every(({ healedFrom }) => healedFrom === undefined));
+    assert.equal(isSound(hurt), false);
+    const result = await repair(repo, truth);
+    assert.deepEqual([...new Set(result.bad.map(({ healedFrom }) => healedFrom))], [`static deltas of ${honest.url}/`]);
+    assert.equal(result.bad.length, gone.length);
+    assert.equal(isSound(hurt), true);
+    // Each superblock and part is fetched at most a few times, however many objects are made of it.
+    const asked = honest.requests().filter(({ path }) => path.endsWith('/superblock'));
+    assert.ok(asked.length <= 8, String(asked.length));
+    await Promise.all(sources.flat().map((source) => source.close?.()));
+    assert.deepEqual(
+      readdirSync(join(hurt, 'tmp')).filter((name) => name.startsWith('repair')),
+      [],
+    );
+  }
 });
