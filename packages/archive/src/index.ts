@@ -2,6 +2,7 @@ export { CPIO_MAGIC_BYTES, CpioParser, isCpio } from './cpio-parser.ts';
 export * from './decompress.ts';
 export { COMPRESSION_HEAD_BYTES, type Compression, detectCompression } from './detect-compression.ts';
 export * from './errors.ts';
+export { gzipParallel } from './gzip-parallel.ts';
 export {
   MAX_ENTRIES,
   MAX_HOLE_BYTES,

@@ -7,7 +7,10 @@ export type BridgeErrorCode =
   | 'BRIDGE_LAYER_DIFFID_MISMATCH'
   | 'BRIDGE_LAYER_COMMIT_INVALID'
   | 'BRIDGE_IMAGE_COMMIT_INVALID'
-  | 'BRIDGE_LINK_TARGET_MISSING';
+  | 'BRIDGE_LINK_TARGET_MISSING'
+  | 'BRIDGE_CONTENT_META_INVALID'
+  | 'BRIDGE_COMMIT_META_MISSING'
+  | 'BRIDGE_LAYERS_TOO_FEW';
 
 export const bridgeError: ErrorFactory<BridgeErrorCode> = defineErrors<BridgeErrorCode>({
   BRIDGE_LAYER_ENTRY_REFUSED: { kind: 'input', meaning: 'A layer holds an entry whose name or type cannot be stored; the message names layer and entry.' },
@@ -16,4 +19,10 @@ export const bridgeError: ErrorFactory<BridgeErrorCode> = defineErrors<BridgeErr
   BRIDGE_LAYER_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/layers was not written as a layer commit.' },
   BRIDGE_IMAGE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/images was not written as an image commit.' },
   BRIDGE_LINK_TARGET_MISSING: { kind: 'input', meaning: 'A hard link of a layer names a file that neither this layer nor those below it hold.' },
+  BRIDGE_CONTENT_META_INVALID: {
+    kind: 'input',
+    meaning: 'Content metadata, which says what belongs into which layer, is not valid or does not fit the commit.',
+  },
+  BRIDGE_COMMIT_META_MISSING: { kind: 'input', meaning: 'Metadata that was to be copied into the image is not in the commit.' },
+  BRIDGE_LAYERS_TOO_FEW: { kind: 'usage', meaning: 'A commit cannot be packed into so few layers.' },
 });

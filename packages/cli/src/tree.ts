@@ -21,6 +21,13 @@ export const COMMAND_TREE: Group = {
       ],
     },
     {
+      name: 'container',
+      summary: 'Turn OSTree commits into container images',
+      children: [
+        { name: 'encapsulate', summary: 'Write an OSTree commit as a container image', load: async () => (await import('./container/encapsulate.ts')).command },
+      ],
+    },
+    {
       name: 'compose',
       summary: 'Work with Compose projects',
       children: [
