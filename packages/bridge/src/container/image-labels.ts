@@ -4,7 +4,7 @@ import type { ImageConfig } from '@cambium/oci';
 import { type Commit, metadataValue } from '@cambium/ostree';
 import { bridgeError } from '../errors.ts';
 
-export const COMMIT_LABEL = 'ostree.commit';
+const COMMIT_LABEL = 'ostree.commit';
 export const FINAL_DIFF_ID_LABEL = 'ostree.final-diffid';
 /** On each chunk layer: the names of its components, apart by commas. */
 export const COMPONENTS_ANNOTATION = 'ostree.components';
