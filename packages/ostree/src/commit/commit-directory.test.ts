@@ -315,3 +315,32 @@ test('hard links of objects are taken without reading, with the result of readin
     assert.deepEqual(repo.readCommit(changed.checksum).root, repo.readCommit(repo.refs.resolve(realChanged)).root);
   }
 });
+
+test('a directory with thousands of files is committed piece by piece, in each order of the threads the same', { skip }, async (t) => {
+  const at = scratch(t);
+  const source = join(at, 'src');
+  mkdirSync(join(source, 'many/below'), { recursive: true });
+  for (let index = 0; index < 2600; index++) writeFileSync(join(source, 'many', `file ${index}`), `${index % 700}`);
+  for (let index = 0; index < 20; index++) mkdirSync(join(source, 'many', `directory ${index}`));
+  writeFileSync(join(source, 'many/below/last'), '');
+  const real = commitReal(join(at, 'real'), 'archive', source);
+  for (const workers of [0, 1, 3]) {
+    const repo = await Repo.init(join(at, `ours-${workers}`), { mode: 'archive' });
+    await using transaction = await Transaction.begin(repo, { workers });
+    const sent: number[] = [];
+    const { workers: threads } = transaction;
+    const run = threads.run.bind(threads);
+    // What is sent to a thread comes back when it is too much: a share is never much larger than what one takes.
+    threads.run = (task, ...rest) => {
+      if ('parts' in task) sent.push(task.parts.reduce((sum, part) => sum + (part.rest?.length ?? 0), 0));
+      return run(task, ...rest);
+    };
+    const tree = MutableTree.empty();
+    await commitDirectory(transaction, tree, source);
+    const root = tree.write(transaction);
+    await transaction.commit();
+    const expected = (await Repo.open(join(at, 'real'))).readCommit(real as Checksum).root;
+    assert.deepEqual(root, expected);
+    assert.ok(Math.max(0, ...sent) <= 1024, sent.join(' '));
+  }
+});

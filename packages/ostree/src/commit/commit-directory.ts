@@ -12,6 +12,8 @@ import type { MutableTree } from './mutable-tree.ts';
 
 /** A share carries at most this many directories, so that small ones do not cost a message each. */
 const PARTS_PER_SHARE = 32;
+/** About as many files as a thread takes in one share: what more it is sent it sends back, and a directory may have a million. */
+const NAMES_PER_PART = 512;
 /** Two per thread: one in work, one waiting. */
 const SHARES_PER_LANE = 2;
 
@@ -127,7 +129,14 @@ class DirectoryRun {
   #share(running: number): Pending[] {
     const lanes = Math.max(1, this.#transaction.workers.lanes);
     const count = Math.max(1, Math.min(PARTS_PER_SHARE, Math.ceil(this.#queue.length / (lanes + running))));
-    return this.#queue.splice(-count);
+    let from = this.#queue.length - 1;
+    let names = this.#queue[from]?.rest?.length ?? 0;
+    while (from > 0 && this.#queue.length - from < count) {
+      names += this.#queue[from - 1]?.rest?.length ?? 0;
+      if (names > NAMES_PER_PART) break;
+      from--;
+    }
+    return this.#queue.splice(from);
   }
 
   #take(parts: readonly Pending[], done: readonly DirectoryResult[], matched: readonly string[]): number {
@@ -161,7 +170,8 @@ class DirectoryRun {
     }
     this.#transaction.stats.devInoCacheHits += result.objects.cacheHits;
     for (const name of result.dirs) this.#queue.push({ disk: `${part.disk}/${name}`, path: `${part.path}/${name}`, parent: tree, name });
-    if (result.rest !== undefined) this.#queue.push({ ...part, rest: result.rest });
+    const { rest = [] } = result;
+    for (let at = 0; at < rest.length; at += NAMES_PER_PART) this.#queue.push({ ...part, rest: rest.slice(at, at + NAMES_PER_PART) });
   }
 }
 
