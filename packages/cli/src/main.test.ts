@@ -126,9 +126,10 @@ test('every command has help with an example, and its help is complete', async (
   }
 });
 
-/** What verbs take beyond libostree 2022.7. Later versions of it have `--revision` and `--sign-from-file`; with libsodium it has the keys of deltas. */
+/** What verbs take beyond libostree 2022.7. Later versions of it have `--revision`, `--sign-from-file` and composefs; with libsodium it has the keys of deltas. */
 const ADDED_FLAGS: Readonly<Record<string, readonly string[]>> = {
-  commit: ['sign-from-file'],
+  checkout: ['composefs', 'composefs-noverity'],
+  commit: ['generate-composefs-metadata', 'sign-from-file'],
   diff: ['sizes'],
   fsck: ['resume'],
   pull: ['low-speed-limit-bytes', 'low-speed-time-seconds', 'max-outstanding-fetcher-requests', 'disable-retry-on-network-errors'],

@@ -7,6 +7,7 @@ export type OstreeErrorCode =
   | 'OSTREE_CHECKOUT_HARDLINK'
   | 'OSTREE_COMMIT_INVALID'
   | 'OSTREE_COMMIT_IN_USE'
+  | 'OSTREE_COMPOSEFS_MISMATCH'
   | 'OSTREE_CONFIG_INVALID'
   | 'OSTREE_CONTENT_SIZE'
   | 'OSTREE_DELTA_CORRUPT'
@@ -60,6 +61,7 @@ export const ostreeError: ErrorFactory<OstreeErrorCode> = defineErrors<OstreeErr
   },
   OSTREE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit holds a value that cannot be shown or used, such as a time outside the calendar.' },
   OSTREE_COMMIT_IN_USE: { kind: 'busy', meaning: 'A commit cannot be deleted because a ref points at it.' },
+  OSTREE_COMPOSEFS_MISMATCH: { kind: 'integrity', meaning: 'The composefs image of a commit does not have the digest that the commit names.' },
   OSTREE_CONFIG_INVALID: { kind: 'input', meaning: "A repository's config file, or a value in it, cannot be understood." },
   OSTREE_CONTENT_SIZE: { kind: 'integrity', meaning: 'Content is longer or shorter than was announced.' },
   OSTREE_DELTA_CORRUPT: { kind: 'integrity', meaning: 'A static delta, or a part of it, is not of its format, or does not make the objects it announces.' },

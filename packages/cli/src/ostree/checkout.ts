@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { type CheckoutOptions, checkout, parseCheckoutRecords, parseSkipList } from '@cambium/ostree';
+import { type CheckoutOptions, checkout, parseCheckoutRecords, parseSkipList, writeComposefs } from '@cambium/ostree';
 import type { Values } from '../command.ts';
 import { readPolicyOf } from './selinux.ts';
-import { featureMissing, OstreeFailure, UsageError, type Verb } from './verb.ts';
+import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
 const flags = {
   'user-mode': { kind: 'flag', short: 'U', help: 'Do not change file ownership or initialize extended attributes' },
@@ -25,8 +25,8 @@ const flags = {
   'force-copy': { kind: 'flag', short: 'C', help: 'Never hardlink (but may reflink if available)' },
   'bareuseronly-dirs': { kind: 'flag', short: 'M', help: 'Suppress mode bits outside of 0775 for directories (suid, world writable, etc.)' },
   'skip-list': { kind: 'text', value: 'FILE', help: 'File containing list of files to skip' },
-  composefs: { kind: 'flag', hidden: true, help: 'Only generate a composefs image, not a directory' },
-  'composefs-noverity': { kind: 'flag', hidden: true, help: 'As --composefs, without the digests of files' },
+  composefs: { kind: 'flag', help: 'Only create a composefs image, with the fs-verity digest of each file' },
+  'composefs-noverity': { kind: 'flag', help: 'Only create a composefs image, without digests of files' },
   'selinux-policy': { kind: 'text', value: 'PATH', help: 'Set SELinux labels based on policy in root filesystem PATH (may be /); implies --force-copy' },
   'selinux-prefix': { kind: 'text', value: 'PREFIX', help: 'When setting SELinux labels, prefix all paths by PREFIX' },
 } as const;
@@ -55,7 +55,13 @@ export const command: Verb<typeof flags> = {
       }
       return undefined;
     }
-    await checkout(repo, repo.refs.resolve(first), await checkoutOptions(values, second ?? first), context.signal);
+    const commit = repo.refs.resolve(first);
+    if (values.composefs || values['composefs-noverity']) {
+      const image = { destination: second ?? first, verity: !values['composefs-noverity'], fsync: values.fsync ?? false };
+      await writeComposefs(repo, commit, image, context.signal);
+      return undefined;
+    }
+    await checkout(repo, commit, await checkoutOptions(values, second ?? first), context.signal);
     return undefined;
   },
 };
@@ -67,9 +73,31 @@ const EXCLUSIVE = [
   ['require-hardlinks', 'force-copy'],
 ] as const;
 
+/** What concerns files on disk. libostree lets some pass, and does nothing about them. */
+const NOT_FOR_IMAGES = [
+  'disable-cache',
+  'subpath',
+  'union',
+  'union-add',
+  'union-identical',
+  'whiteouts',
+  'process-passthrough-whiteouts',
+  'allow-noent',
+  'from-stdin',
+  'from-file',
+  'require-hardlinks',
+  'force-copy-zerosized',
+  'force-copy',
+  'bareuseronly-dirs',
+  'skip-list',
+  'selinux-policy',
+  'selinux-prefix',
+] as const;
+
 function checkCombinations(values: Values<typeof flags>): void {
-  // mkcomposefs makes the image; Debian 12 does not have it, so nothing of ours has been tried with it.
-  for (const flag of ['composefs', 'composefs-noverity'] as const) if (values[flag]) throw featureMissing(`--${flag}`);
+  if ((values.composefs || values['composefs-noverity']) && NOT_FOR_IMAGES.some((flag) => values[flag] !== false && values[flag] !== undefined)) {
+    throw new OstreeFailure('Specified options are incompatible with --composefs');
+  }
   // Labels are for copies.
   const given = { ...values, 'force-copy': values['force-copy'] || values['selinux-policy'] !== undefined };
   for (const [a, b] of EXCLUSIVE) if (given[a] && given[b]) throw new OstreeFailure(`Cannot specify both --${a} and --${b}`);

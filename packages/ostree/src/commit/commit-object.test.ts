@@ -75,6 +75,23 @@ test('a bootable commit names its only kernel', { skip }, async (t) => {
   assert.equal(bootable, real);
 });
 
+test('metadata of a bootable commit is in the order of libostree, however much there is', { skip }, async (t) => {
+  const at = scratch(t);
+  mkdirSync(join(at, 'src/usr/lib/modules/1'), { recursive: true });
+  writeFileSync(join(at, 'src/usr/lib/modules/1/vmlinuz'), '');
+  const path = join(at, 'r');
+  ostree(`--repo=${path}`, 'init', '--mode=archive');
+  const repo = await Repo.open(path);
+  // GLib's table grows at 8, 13 and 23 entries, and at 45; `two` is there twice.
+  for (const count of [1, 5, 6, 9, 11, 21, 43, 70]) {
+    const keys = [...Array.from({ length: count }, (_, i) => `${i % 3 === 0 ? 'org.example.' : 'é'}${i * 7919}`), 'two', 'two'];
+    const strings = keys.map((key, i) => `--add-metadata-string=${key}=${i}`);
+    const real = ostree(`--repo=${path}`, 'commit', '--orphan', '--bootable', '--timestamp=@9', ...strings, join(at, 'src'));
+    const metadata = keys.map((key, i) => [key, new Variant('s', String(i))] as const);
+    assert.equal(await commitWith(repo, join(at, 'src'), { bootable: '1', bindRefs: [], metadata }), real, String(count));
+  }
+});
+
 test('generated sizes are understood by libostree', { skip }, async (t) => {
   const at = scratch(t);
   makeSampleTree(join(at, 'src'));

@@ -7,6 +7,7 @@ import { isSymlink } from '../format/object-format.ts';
 import type { Metadata, TreeRoot } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import type { Transaction } from '../write/transaction.ts';
+import { throughDict } from './dict-order.ts';
 
 export interface CommitOptions {
   root: TreeRoot;
@@ -15,7 +16,7 @@ export interface CommitOptions {
   body?: string | undefined;
   /** Seconds since 1970. */
   timestamp: bigint;
-  /** The caller's own keys, in the order they are stored; they come first. */
+  /** The caller's own keys, in the order they are stored; they come first, unless `bootable` or `composefs` mix them up as libostree does. */
   metadata?: Metadata | undefined;
   /** Refs that the commit says it may be found under; undefined writes no binding, [] an empty one (an orphan). */
   bindRefs?: readonly string[] | undefined;
@@ -23,6 +24,8 @@ export interface CommitOptions {
   collectionId?: string | undefined;
   /** Kernel release of a bootable tree: {@link findKernelRelease}. */
   bootable?: string | undefined;
+  /** What {@link composefsMetadata} says about the tree. */
+  composefs?: Metadata[number] | undefined;
   /** Append `ostree.sizes`; archive repositories only. */
   generateSizes?: boolean | undefined;
 }
@@ -30,12 +33,17 @@ export interface CommitOptions {
 /** Writes a commit object and returns its checksum. @throws OSTREE_OPTION_INVALID OSTREE_OBJECT_MISSING */
 export function writeCommitObject(transaction: Transaction, options: CommitOptions): Checksum {
   const { root, parent, subject = '', body = '', timestamp, bindRefs, collectionId } = options;
-  const metadata: [string, Variant][] = [];
-  for (const [key, value] of options.metadata ?? []) metadata.push([key, value]);
-  if (options.bootable !== undefined) metadata.push(['ostree.linux', new Variant('s', options.bootable)], ['ostree.bootable', new Variant('b', true)]);
-  if (bindRefs !== undefined) metadata.push(['ostree.ref-binding', new Variant('as', [...bindRefs].sort(compareUtf8))]);
-  if (bindRefs !== undefined && collectionId !== undefined) metadata.push(['ostree.collection-binding', new Variant('s', collectionId)]);
-  if (options.generateSizes === true) metadata.push(['ostree.sizes', new Variant('aay', listSizes(transaction.repo, root))]);
+  let metadata: Metadata = options.metadata ?? [];
+  if (bindRefs !== undefined) metadata = [...metadata, ['ostree.ref-binding', new Variant('as', [...bindRefs].sort(compareUtf8))]];
+  if (bindRefs !== undefined && collectionId !== undefined) metadata = [...metadata, ['ostree.collection-binding', new Variant('s', collectionId)]];
+  if (options.bootable !== undefined) {
+    metadata = throughDict(metadata, [
+      ['ostree.bootable', new Variant('b', true)],
+      ['ostree.linux', new Variant('s', options.bootable)],
+    ]);
+  }
+  if (options.composefs !== undefined) metadata = throughDict(metadata, [options.composefs]);
+  if (options.generateSizes === true) metadata = [...metadata, ['ostree.sizes', new Variant('aay', listSizes(transaction.repo, root))]];
   return transaction.writeCommit({ metadata, parent, related: [], subject, body, timestamp, root });
 }
 
