@@ -8,6 +8,8 @@ export type BridgeErrorCode =
   | 'BRIDGE_LAYER_COMMIT_INVALID'
   | 'BRIDGE_IMAGE_COMMIT_INVALID'
   | 'BRIDGE_LINK_TARGET_MISSING'
+  | 'BRIDGE_CONTAINER_INVALID'
+  | 'BRIDGE_CONTAINER_CORRUPT'
   | 'BRIDGE_CONTENT_META_INVALID'
   | 'BRIDGE_COMMIT_META_MISSING'
   | 'BRIDGE_LAYERS_TOO_FEW';
@@ -19,6 +21,8 @@ export const bridgeError: ErrorFactory<BridgeErrorCode> = defineErrors<BridgeErr
   BRIDGE_LAYER_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/layers was not written as a layer commit.' },
   BRIDGE_IMAGE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/images was not written as an image commit.' },
   BRIDGE_LINK_TARGET_MISSING: { kind: 'input', meaning: 'A hard link of a layer names a file that neither this layer nor those below it hold.' },
+  BRIDGE_CONTAINER_INVALID: { kind: 'input', meaning: 'An image is not an OSTree commit in a container, or not in a form that was ever written.' },
+  BRIDGE_CONTAINER_CORRUPT: { kind: 'integrity', meaning: 'An object in a layer does not match its checksum, or an image lacks objects of its commit.' },
   BRIDGE_CONTENT_META_INVALID: {
     kind: 'input',
     meaning: 'Content metadata, which says what belongs into which layer, is not valid or does not fit the commit.',

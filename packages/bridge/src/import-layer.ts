@@ -3,13 +3,14 @@
  * Nothing is unpacked.
  */
 import { createHash } from 'node:crypto';
-import { decompress, detectCompression, type TarEntry, TarParser } from '@cambium/archive';
+import { type TarEntry, TarParser } from '@cambium/archive';
 import { type Bytes, type Checksum, concat, type DiffId, decodeUtf8, isKnownError, KnownError, splitDigest } from '@cambium/base';
 import type { ContentStream, ContentWriter, FileHeader, Transaction } from '@cambium/ostree';
 import { S_IFLNK, S_IFREG, type Xattr } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { type LayerCommit, WHITEOUT_HEADER, writeLayerCommit } from './layer-commit.ts';
 import { directoryMode, LayerTree } from './layer-tree.ts';
+import { plainLayer } from './plain-layer.ts';
 
 /** Contents up to this size travel to the writer whole; larger ones in pieces. */
 const WHOLE_FILE_BYTES = 256 * 1024;
@@ -52,7 +53,7 @@ export async function importLayer(transaction: Transaction, input: LayerInput, s
   const hash = createHash(algorithm);
   let tarBytes = 0;
   try {
-    for await (const chunk of uncompressed(input, limitBytes, signal)) {
+    for await (const chunk of plainLayer(input.open(signal), limitBytes, signal)) {
       signal?.throwIfAborted();
       tarBytes += chunk.byteLength;
       hash.update(chunk);
@@ -76,38 +77,6 @@ export async function importLayer(transaction: Transaction, input: LayerInput, s
   const facts = { diffId: input.diffId, contentBytes: BigInt(receiver.contentBytes), skipped, links };
   const commit = writeLayerCommit(transaction, root, facts);
   return { layer: { ...facts, commit, root }, entries: receiver.entries, tarBytes };
-}
-
-/** The compression is read from the bytes: media types of real images are wrong often enough. */
-async function* uncompressed(input: LayerInput, limitBytes: number, signal: AbortSignal | undefined): Bytes {
-  const source = input.open(signal)[Symbol.asyncIterator]();
-  const head: Uint8Array[] = [];
-  let size = 0;
-  let ended = false;
-  while (size < 6 && !ended) {
-    const next = await source.next();
-    if (next.done === true) ended = true;
-    else {
-      head.push(new Uint8Array(next.value));
-      size += next.value.byteLength;
-    }
-  }
-  const start = concat(head);
-  const whole: Bytes = {
-    async *[Symbol.asyncIterator]() {
-      try {
-        if (start.byteLength > 0) yield start;
-        while (!ended) {
-          const next = await source.next();
-          if (next.done === true) return;
-          yield next.value;
-        }
-      } finally {
-        await source.return?.();
-      }
-    },
-  };
-  yield* decompress(whole, detectCompression(start), { limitBytes, ...(signal === undefined ? {} : { signal }) });
 }
 
 /** The archive's parsers do not know of which layer they read. */

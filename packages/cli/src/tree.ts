@@ -22,9 +22,14 @@ export const COMMAND_TREE: Group = {
     },
     {
       name: 'container',
-      summary: 'Turn OSTree commits into container images',
+      summary: 'Turn OSTree commits into container images and back',
       children: [
         { name: 'encapsulate', summary: 'Write an OSTree commit as a container image', load: async () => (await import('./container/encapsulate.ts')).command },
+        {
+          name: 'unencapsulate',
+          summary: 'Import the OSTree commit inside a container image',
+          load: async () => (await import('./container/unencapsulate.ts')).command,
+        },
       ],
     },
     {
