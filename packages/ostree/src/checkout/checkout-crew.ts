@@ -35,6 +35,8 @@ const SHARE_MS = 5;
 const SHARES_PER_WORKER = 2;
 /** Tasks in a share: most are small. */
 const SHARE_TASKS = 32;
+/** Named files in a share: what is not done comes back, each name in a message both ways. */
+const SHARE_FILES = 1024;
 /** Threads are started when the work has taken this long and is not done: each costs about 50 ms of its own processor. */
 const START_MS = 15;
 /** More only wait for the file system. */
@@ -108,11 +110,22 @@ class Crew {
   #share(pool: Pool<CrewRequest, CrewReply>): void {
     const shares = this.#ready * SHARES_PER_WORKER;
     while (this.#running.size < shares && this.#stack.length > 1) {
-      const stack = this.#stack.splice(0, Math.min(SHARE_TASKS, Math.ceil(this.#stack.length / (shares + 1))));
+      const stack = this.#stack.splice(0, this.#shareTasks(shares));
       const task = pool.run({ stack, milliseconds: SHARE_MS }).then((reply) => this.#take(reply), this.#fail);
       const running: Promise<void> = task.finally(() => this.#running.delete(running));
       this.#running.add(running);
     }
+  }
+
+  #shareTasks(shares: number): number {
+    const most = Math.min(SHARE_TASKS, Math.ceil(this.#stack.length / (shares + 1)));
+    let files = 0;
+    for (let count = 0; count < most; count++) {
+      const task = this.#stack[count];
+      if (task !== undefined && 'files' in task) files += task.files.length;
+      if (files > SHARE_FILES) return Math.max(1, count);
+    }
+    return most;
   }
 
   readonly #fail = (error: unknown): void => {
