@@ -16,7 +16,8 @@ export interface Ids {
 }
 
 export async function isValid(repo: string, what: string, loses = false): Promise<void> {
-  if (!existsSync(join(repo, 'config'))) return;
+  // Its last directory says that it is a repository.
+  if (!existsSync(join(repo, 'objects'))) return;
   const { status, stdout, stderr } = await run('ostree', ['fsck', `--repo=${repo}`], { accept: 'any' });
   assert.equal(status, 0, `${what}: ${stdout}${stderr}`);
   if (loses) return;

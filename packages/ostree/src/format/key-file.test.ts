@@ -81,3 +81,10 @@ test("settings have libostree's defaults and refuse what it refuses", () => {
     assert.throws(() => settings(bad), bad);
   assert.throws(() => parseRepoSettings(KeyFile.parse('[core]\nmode=bare\n'), 'r'), { code: 'OSTREE_REPO_UNSUPPORTED' });
 });
+
+test('what was read and written is read the same, two carriage returns at the end of a line too', () => {
+  const file = KeyFile.parse('[a]\r\r\nx=1\r\r\ny=2\r\n# z\r\r\n');
+  assert.deepEqual([file.raw('a', 'x'), file.raw('a', 'y')], ['1\r', '2']);
+  const again = KeyFile.parse(file.toString());
+  assert.deepEqual([again.raw('a', 'x'), again.raw('a', 'y'), again.toString()], ['1\r', '2', file.toString()]);
+});

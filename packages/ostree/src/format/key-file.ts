@@ -33,16 +33,18 @@ export class KeyFile {
     if (lines.at(-1) === '') lines.pop();
     for (const [index, line] of lines.entries()) {
       const whole = line.endsWith('\r') ? line.slice(0, -1) : line;
+      // One of two carriage returns is of the value, as GLib has it: without the other it would be lost by the next who reads.
+      const kept = whole.endsWith('\r') ? line : whole;
       const trimmed = whole.trimStart();
       if (trimmed === '' || trimmed.startsWith('#')) {
-        group.lines.push({ text: whole });
+        group.lines.push({ text: kept });
         continue;
       }
       if (trimmed.startsWith('[')) {
         const name = /^\[([^[\]\x00-\x1f\x7f]+)\]\s*$/.exec(trimmed)?.[1];
         if (name === undefined) throw invalid(what, index, 'not a group header');
         const present = file.#groups.find((other) => other.name === name);
-        group = present ?? { name, header: whole, lines: [] };
+        group = present ?? { name, header: kept, lines: [] };
         if (present === undefined) file.#groups.push(group);
         continue;
       }
@@ -50,7 +52,7 @@ export class KeyFile {
       const key = trimmed.slice(0, Math.max(equals, 0)).trimEnd();
       if (equals < 0 || key === '' || /[[\]]/.test(key.replace(/\[[\w.@-]+\]$/, ''))) throw invalid(what, index, 'neither a comment, a group nor key=value');
       if (group.name === undefined) throw invalid(what, index, 'a key before the first group');
-      group.lines.push({ text: whole, key, value: trimmed.slice(equals + 1).trimStart() });
+      group.lines.push({ text: kept, key, value: trimmed.slice(equals + 1).trimStart() });
     }
     return file;
   }
