@@ -8,6 +8,7 @@ export type BridgeErrorCode =
   | 'BRIDGE_LAYER_COMMIT_INVALID'
   | 'BRIDGE_IMAGE_COMMIT_INVALID'
   | 'BRIDGE_LINK_TARGET_MISSING'
+  | 'BRIDGE_REFERENCE_INVALID'
   | 'BRIDGE_CONTAINER_INVALID'
   | 'BRIDGE_CONTAINER_CORRUPT'
   | 'BRIDGE_CONTENT_META_INVALID'
@@ -21,6 +22,7 @@ export const bridgeError: ErrorFactory<BridgeErrorCode> = defineErrors<BridgeErr
   BRIDGE_LAYER_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/layers was not written as a layer commit.' },
   BRIDGE_IMAGE_COMMIT_INVALID: { kind: 'input', meaning: 'A commit under cambium/images was not written as an image commit.' },
   BRIDGE_LINK_TARGET_MISSING: { kind: 'input', meaning: 'A hard link of a layer names a file that neither this layer nor those below it hold.' },
+  BRIDGE_REFERENCE_INVALID: { kind: 'input', meaning: 'A text is not a reference of `ostree container`, or a ref is not one of its store.' },
   BRIDGE_CONTAINER_INVALID: { kind: 'input', meaning: 'An image is not an OSTree commit in a container, or not in a form that was ever written.' },
   BRIDGE_CONTAINER_CORRUPT: { kind: 'integrity', meaning: 'An object in a layer does not match its checksum, or an image lacks objects of its commit.' },
   BRIDGE_CONTENT_META_INVALID: {

@@ -1,6 +1,7 @@
 export * from './clean-repo.ts';
 export { type Component, type ContentOwners, contentOf, ownersFromContentMeta } from './container/components.ts';
 export { type Encapsulated, type EncapsulateEvent, type EncapsulateOptions, encapsulate } from './container/encapsulate.ts';
+export * from './container/image-reference.ts';
 export { type Unencapsulated, type UnencapsulateEvent, type UnencapsulateOptions, unencapsulate } from './container/unencapsulate.ts';
 export * from './errors.ts';
 export * from './image-commit.ts';

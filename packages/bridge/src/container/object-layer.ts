@@ -24,8 +24,6 @@ export interface ObjectLayerOptions {
   kind: 'commit' | 'chunk';
   /** For messages. */
   layer: string;
-  /** Called when the commit and its detached metadata are known, before anything else is written. Throws to refuse them. */
-  onCommit?: (commit: Uint8Array, detached: Metadata | undefined) => void;
 }
 
 /** Takes the entries of a layer and writes its objects into a transaction; nothing of the commit itself. */
@@ -41,7 +39,7 @@ export class ObjectReceiver implements TarHandler {
   #collect: { parts: Uint8Array[]; done: (bytes: Uint8Array) => void } | undefined;
   #stream: { content: ContentStream; checksum: Checksum } | undefined;
   #commit: { checksum: Checksum; bytes: Uint8Array } | undefined;
-  #isTold = false;
+  #detached: Metadata | undefined;
   #failure: { error: unknown } | undefined;
   objects = 0;
 
@@ -56,6 +54,11 @@ export class ObjectReceiver implements TarHandler {
     return this.#commit;
   }
 
+  /** The detached metadata beside it. */
+  get detached(): Metadata | undefined {
+    return this.#detached;
+  }
+
   /** Throws what went wrong in a thread. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
@@ -64,9 +67,7 @@ export class ObjectReceiver implements TarHandler {
   /** Says that no more comes. @throws BRIDGE_CONTAINER_INVALID */
   end(): void {
     this.check();
-    if (this.#options.kind === 'chunk') return;
-    if (this.#commit === undefined) throw this.#fail('it holds no commit');
-    this.#tell(undefined);
+    if (this.#options.kind === 'commit' && this.#commit === undefined) throw this.#fail('it holds no commit');
   }
 
   abort(): void {
@@ -115,7 +116,7 @@ export class ObjectReceiver implements TarHandler {
         this.#attributes(name.checksum, entry);
         return;
       case 'file':
-        this.#tell(undefined);
+        this.#requireCommit();
         this.#file(name.checksum, entry);
         return;
       default:
@@ -133,24 +134,19 @@ export class ObjectReceiver implements TarHandler {
       this.#commit = { checksum, bytes };
       return;
     }
-    if (this.#commit === undefined) throw this.#fail('it does not begin with a commit');
+    this.#requireCommit();
     if (type === 'commitmeta') {
-      if (this.#isTold || checksum !== this.#commit.checksum) throw this.#fail('it holds detached metadata where none belongs');
-      this.#tell(bytes);
+      if (this.objects > 0 || this.#detached !== undefined || checksum !== this.#commit?.checksum)
+        throw this.#fail('it holds detached metadata where none belongs');
+      this.#detached = parseMetadata(bytes, `detached metadata of ${checksum}`);
       return;
     }
-    this.#tell(undefined);
     this.objects++;
     if (this.#transaction.writeMetadata(type, bytes) !== checksum) throw this.#mismatch(checksum);
   }
 
-  /** Tells of the commit, once: what follows it says whether it has detached metadata. */
-  #tell(detached: Uint8Array | undefined): void {
-    if (this.#isTold || this.#options.kind === 'chunk') return;
-    const commit = this.#commit;
-    if (commit === undefined) throw this.#fail('it does not begin with a commit');
-    this.#isTold = true;
-    this.#options.onCommit?.(commit.bytes, detached === undefined ? undefined : parseMetadata(detached, `detached metadata of ${commit.checksum}`));
+  #requireCommit(): void {
+    if (this.#options.kind === 'commit' && this.#commit === undefined) throw this.#fail('it does not begin with a commit');
   }
 
   /** A shared value, by the checksum of its bytes. */

@@ -126,7 +126,7 @@ test('what cannot be trusted is refused, and nothing of it is seen', { skip }, a
   const repo = await world.into('archive');
   const place = await imageOf(world, 'good', [{ entries }]);
   const refusal = new Error('not signed');
-  const verify = (): void => {
+  const verify = async (): Promise<void> => {
     throw refusal;
   };
   await assert.rejects(world.take(repo, place, { verify }), refusal);

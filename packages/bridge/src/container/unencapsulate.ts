@@ -1,7 +1,7 @@
 /** The commit inside an image, out of it again: the same checksum, complete, verified as its remote wants it. */
 import { createHash } from 'node:crypto';
 import { TarParser } from '@cambium/archive';
-import { type Checksum, isKnownError, KnownError, parseChecksum, splitDigest } from '@cambium/base';
+import { type Checksum, isKnownError, KnownError, splitDigest } from '@cambium/base';
 import type { ResolvedImage } from '@cambium/oci';
 import { type Metadata, type Repo, Transaction, traverse } from '@cambium/ostree';
 import { bridgeError } from '../errors.ts';
@@ -15,8 +15,8 @@ export type UnencapsulateEvent = { type: 'plan'; layers: number; bytes: number }
 export interface UnencapsulateOptions {
   /** Points at the commit when it is there. */
   ref?: string | undefined;
-  /** Refuses a commit before anything of it is written, by its bytes and detached metadata. */
-  verify?: ((commit: Uint8Array, detached: Metadata | undefined) => void) | undefined;
+  /** Refuses a commit by throwing: before anything of it can be seen. */
+  verify?: ((checksum: Checksum, commit: Uint8Array, detached: Metadata | undefined) => Promise<unknown>) | undefined;
   signal?: AbortSignal | undefined;
   on?: ((event: UnencapsulateEvent) => void) | undefined;
 }
@@ -47,15 +47,12 @@ export async function unencapsulate(repo: Repo, image: ResolvedImage, options: U
   let objects = 0;
   let found: { checksum: Checksum; bytes: Uint8Array } | undefined;
   for (const layer of layers) {
-    const receiver = await readObjects(transaction, image, layer, {
-      kind: layer === commit ? 'commit' : 'chunk',
-      onCommit: (bytes, detached) => {
-        options.verify?.(bytes, detached);
-        if (detached !== undefined) transaction.setDetachedMetadata(parseChecksum(createHash('sha256').update(bytes).digest('hex')), detached);
-      },
-      signal: options.signal,
-    });
-    found ??= receiver.commit;
+    const receiver = await readObjects(transaction, image, layer, { kind: layer === commit ? 'commit' : 'chunk', signal: options.signal });
+    if (receiver.commit !== undefined) {
+      found = receiver.commit;
+      await options.verify?.(found.checksum, found.bytes, receiver.detached);
+      if (receiver.detached !== undefined) transaction.setDetachedMetadata(found.checksum, receiver.detached);
+    }
     objects += receiver.objects;
     options.on?.({ type: 'layer', digest: layer.descriptor.digest, size: layer.descriptor.size, objects: receiver.objects });
   }
@@ -70,13 +67,12 @@ export async function unencapsulate(repo: Repo, image: ResolvedImage, options: U
 
 interface ReadOptions {
   kind: 'commit' | 'chunk';
-  onCommit: (commit: Uint8Array, detached: Metadata | undefined) => void;
   signal: AbortSignal | undefined;
 }
 
 async function readObjects(transaction: Transaction, image: ResolvedImage, { descriptor, diffId }: ImageLayer, options: ReadOptions): Promise<ObjectReceiver> {
   const content = transaction.content();
-  const receiver = new ObjectReceiver(transaction, content, { kind: options.kind, layer: diffId, onCommit: options.onCommit });
+  const receiver = new ObjectReceiver(transaction, content, { kind: options.kind, layer: diffId });
   const parser = new TarParser(receiver, { maxTotalBytes: MAX_LAYER_BYTES });
   const { algorithm, hex } = splitDigest(diffId);
   const hash = createHash(algorithm);
