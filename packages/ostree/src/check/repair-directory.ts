@@ -69,7 +69,7 @@ function entries(directory: string): import('node:fs').Dirent[] {
   try {
     return readdirSync(directory, { withFileTypes: true });
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) return [];
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   }
 }
@@ -99,7 +99,7 @@ async function matches(
     });
   } catch (error) {
     // What cannot be read does not help; the search goes on.
-    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP', 'EIO', 'ENXIO'].includes(errnoOf(error) ?? '')) return [];
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP', 'EIO', 'ENXIO', 'ENAMETOOLONG'].includes(errnoOf(error) ?? '')) return [];
     throw error;
   }
 }

@@ -1,12 +1,14 @@
 /** Trees whose paths are longer than PATH_MAX, committed and checked out by both. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isKnownError } from '@cambium/base';
+import { type Checksum, isKnownError } from '@cambium/base';
 import { setXattr, withReach } from '@cambium/system';
 import { firstReason, needsPeer, needsRoot, scratch } from '@cambium/testkit';
+import { repair } from '../check/repair.ts';
+import { directorySource } from '../check/repair-directory.ts';
 import { commitDirectory } from '../commit/commit-directory.ts';
 import { writeCommitObject } from '../commit/commit-object.ts';
 import { MutableTree } from '../commit/mutable-tree.ts';
@@ -111,6 +113,15 @@ test('what is in the way below PATH_MAX is named by its path', { skip: needsPeer
   await assert.rejects(
     checkout(repo, repo.refs.resolve('deep'), { destination: out, overwrite: 'union', userMode: true }),
     (error) => isKnownError(error, 'OSTREE_CHECKOUT_EXISTS') && error.data.path === `${deepest}/link` && error.message.includes(`${deepest}/link`),
+  );
+  // A repair that looks for files in a directory passes over what it cannot reach.
+  const { root } = repo.readCommit(repo.refs.resolve('deep'));
+  const checksum = repo.readDirTree(root.tree).files.find(({ name }) => name === 'file')?.checksum as Checksum;
+  rmSync(repo.objectPath('file', checksum));
+  const { bad } = await repair(repo, [directorySource(tree)]);
+  assert.deepEqual(
+    bad.map((object) => [object.checksum, object.healedFrom]),
+    [[checksum, tree]],
   );
   await assert.rejects(commitOurs(repo.path, 'x', `${out}/missing`), (error) => error instanceof Error && !error.message.includes('/proc/'));
 });
