@@ -63,7 +63,12 @@ for (const [name, pair] of [
     const [key] = engine.publicKeys(Buffer.from(`a comment\n${publicPem}`), 'keys');
     assert.ok(key !== undefined);
     assert.equal(engine.publicKey(publicDer.toString('base64')).id, key.id);
-    for (const secret of [...engine.secretKeys(Buffer.from(pem), 'secret'), engine.secretKey(der.toString('base64'))]) {
+    const old = name === 'rsa' ? ('pkcs1' as const) : ('sec1' as const);
+    const olds = name === 'ed25519' ? [] : [pair.privateKey.export({ format: 'der', type: old }).toString('base64')];
+    const secrets = [pem, ...(name === 'ed25519' ? [] : [pair.privateKey.export({ format: 'pem', type: old })])].flatMap((text) =>
+      engine.secretKeys(Buffer.from(text), 'secret'),
+    );
+    for (const secret of [...secrets, ...[der.toString('base64'), ...olds].map((text) => engine.secretKey(text))]) {
       assert.equal(secret.publicKey.id, key.id);
       const signature = secret.sign(DATA);
       assert.equal(key.verify(DATA, signature), true);

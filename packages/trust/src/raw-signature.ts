@@ -116,12 +116,21 @@ function publicKeyOf(key: KeyObject): RawPublicKey {
 
 function spkiSecretKey(source: Buffer | string): RawSecretKey {
   const what = 'spki secret key';
-  const key = made(what, () => {
-    if (typeof source === 'string') return createPrivateKey(source);
-    return createPrivateKey({ key: source, format: 'der', type: 'pkcs8' });
-  });
+  const key = made(what, () => (typeof source === 'string' ? createPrivateKey(source) : privateKeyOf(source)));
   // Without a digest the key's own default is used, as by EVP_DigestSign.
   return { publicKey: publicKeyOf(createPublicKey(key)), sign: (data) => copied(sign(undefined, data, key)) };
+}
+
+/** DER does not say of which kind it is: libostree takes PKCS#8, and the old forms of RSA and elliptic keys (RFC 8017, RFC 5915). */
+function privateKeyOf(key: Buffer): KeyObject {
+  for (const type of ['pkcs8', 'pkcs1'] as const) {
+    try {
+      return createPrivateKey({ key, format: 'der', type });
+    } catch {
+      // The next kind; the last one tells.
+    }
+  }
+  return createPrivateKey({ key, format: 'der', type: 'sec1' });
 }
 
 const DUMMY: RawSignatureEngine = {
