@@ -10,6 +10,7 @@ const ERRNO_TEXTS: Readonly<Record<string, string>> = {
   EACCES: 'Permission denied',
   EPERM: 'Operation not permitted',
   EISDIR: 'Is a directory',
+  EXDEV: 'Invalid cross-device link',
   ENOTEMPTY: 'Directory not empty',
   ENOSPC: 'No space left on device',
   EROFS: 'Read-only file system',

@@ -39,7 +39,7 @@ export const command: Verb<typeof flags> = {
   summary: 'Output a metadata object',
   operands: [{ name: 'OBJECT', help: '' }],
   flags,
-  json: 'of a commit { type: commit, …, detached?: { KEY: GVARIANT }, signatures?: [GPG] } with what log tells of it; of other objects { type: dirtree, files, dirs }, { type: dirmeta, uid, gid, mode, xattrs } or { type: file, uid, gid, mode, sizeBytes, target?, xattrs }, each with its checksum',
+  json: 'of a commit { type: commit, …, detached?: { KEY: GVARIANT|null }, signatures?: [GPG] } with what log tells of it; of other objects { type: dirtree, files, dirs }, { type: dirmeta, uid, gid, mode, xattrs } or { type: file, uid, gid, mode, sizeBytes, target?, xattrs }, each with its checksum',
   examples: [{ command: 'cambium ostree show --repo=./repo apps/shop', explains: 'Show a commit' }],
   async run(context, { values, operands }) {
     const repo = await context.openRepo();

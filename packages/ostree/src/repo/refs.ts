@@ -12,6 +12,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  unlinkSync,
 } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import { type Checksum, compareUtf8, errnoOf, isChecksum, systemError } from '@cambium/base';
@@ -149,7 +150,11 @@ export class Refs {
   #writeFile(base: string, ref: string, checksum: Checksum | undefined, sync: boolean): void {
     const file = join(base, ref);
     if (checksum === undefined) {
-      rmSync(file, { force: true });
+      try {
+        unlinkSync(file);
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw systemError(error, `Cannot delete ref "${ref}"`) ?? error;
+      }
       this.#host.touch();
       return;
     }
