@@ -74,6 +74,14 @@ test('what verbs show is there as JSON', async (t) => {
   const tree = (await json(`show --repo=repo ${shown.tree}`)) as { type: string; files: { name: string; checksum: string }[]; dirs: unknown[] };
   assert.deepEqual([tree.type, tree.files.map(({ name }) => name), tree.dirs.length], ['dirtree', ['file'], 1]);
   assert.equal(((await json(`show --repo=repo ${shown.meta}`)) as { type: string }).type, 'dirmeta');
+  await run(`commit --repo=repo -b large --tree=ref=main --add-metadata-string=large=${'x'.repeat(70_000)} --add-metadata-string=small=x`);
+  const large = (await json('show --repo=repo large')) as { metadata: Record<string, string | null> };
+  await run('refs --repo=repo --delete large');
+  assert.deepEqual(large.metadata, {
+    large: null,
+    small: "'x'",
+    'ostree.ref-binding': "['large']",
+  });
   const file = (await json(`show --repo=repo ${tree.files[0]?.checksum}`)) as Record<string, unknown>;
   assert.deepEqual(file, {
     type: 'file',
@@ -122,9 +130,9 @@ test('what verbs show is there as JSON', async (t) => {
   assert.deepEqual(await json('static-delta indexes --repo=repo'), [{ to: main }]);
 
   const fsck = (await json('fsck --repo=repo')) as { sound: boolean; bad: unknown[]; commits: number };
-  assert.deepEqual([fsck.sound, fsck.bad, fsck.commits], [true, [], 2]);
+  assert.deepEqual([fsck.sound, fsck.bad, fsck.commits], [true, [], 3]);
   const prune = (await json('prune --repo=repo --refs-only --depth=0 --no-prune')) as { dryRun: boolean; prunedObjects: number };
-  assert.deepEqual([prune.dryRun, prune.prunedObjects], [true, 3]);
+  assert.deepEqual([prune.dryRun, prune.prunedObjects], [true, 4]);
 });
 
 test('every verb that has --json says its shape, and those that have it are those that show something', async () => {

@@ -20,9 +20,25 @@ export function* mapped<T>(items: Iterable<T>, change: (item: T) => object): Gen
 
 type Xattrs = ListEntry['xattrs'];
 
-/** Values as `--print-metadata-key` prints them: GVariant text, from which nothing is lost. */
-export function metadataJson(metadata: Metadata): Record<string, string> {
-  return Object.fromEntries(metadata.map(([key, value]) => [key, formatMetadataValue(value)]));
+/** As text, a byte of a value is up to six; a commit may have 100 MB of them. */
+const MAX_VALUE_WEIGHT: number = 64 * 1024;
+
+/** Values as `--print-metadata-key` prints them: GVariant text, from which nothing is lost. Large ones are null: they are to be asked for singly. */
+export function metadataJson(metadata: Metadata): Record<string, string | null> {
+  return Object.fromEntries(metadata.map(([key, value]) => [key, weigh(value) > MAX_VALUE_WEIGHT ? null : formatMetadataValue(value)]));
+}
+
+/** Returns about how much text a value makes, or more than the limit; it is not looked at further then. */
+function weigh(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (value instanceof Uint8Array) return value.byteLength;
+  if (typeof value !== 'object' || value === null) return 8;
+  let weight = 2;
+  for (const each of Object.values(value)) {
+    weight += weigh(each);
+    if (weight > MAX_VALUE_WEIGHT) break;
+  }
+  return weight;
 }
 
 /** A date in ISO 8601 where the calendar has it, and always the number. */
@@ -31,7 +47,7 @@ function timeJson(seconds: bigint): { timestamp: bigint; date?: string } {
   return { timestamp: seconds, ...(Number.isNaN(date.getTime()) ? {} : { date: date.toISOString() }) };
 }
 
-export const COMMIT_SHAPE = '{ commit, parent?, timestamp, date, version?, subject, body, tree, meta, metadata: { KEY: GVARIANT } }';
+export const COMMIT_SHAPE = '{ commit, parent?, timestamp, date, version?, subject, body, tree, meta, metadata: { KEY: GVARIANT|null } }';
 
 export function commitJson(checksum: Checksum, { parent, timestamp, subject, body, root, metadata }: Commit): object {
   const version = metadataValue<string>(metadata, 'version', 's');
@@ -56,7 +72,7 @@ export function entryJson({ path, kind, mode, uid, gid, sizeBytes, target, xattr
   return { path, kind, mode: mode.toString(8), uid, gid, sizeBytes, target: link, xattrs: xattrsJson(xattrs), checksum, tree, meta };
 }
 
-export const SUMMARY_SHAPE = '{ collection?, refs: [{ collection?, ref, commit, commitBytes, metadata }], metadata: { KEY: GVARIANT } }';
+export const SUMMARY_SHAPE = '{ collection?, refs: [{ collection?, ref, commit, commitBytes, metadata }], metadata: { KEY: GVARIANT|null } }';
 
 export function summaryJson({ collectionId, refs, collections, metadata }: Summary): object {
   const rows = (of: readonly SummaryRef[], collection: string | undefined): object[] =>

@@ -10,7 +10,7 @@ import { checkDepth } from '../commit/mutable-tree.ts';
 import { ostreeError } from '../errors.ts';
 import { canonicalXattrs } from '../format/framing.ts';
 import { checksumOf, encodeDirMeta, encodeFileHeader, fileChecksum } from '../format/object-format.ts';
-import type { DirTree, TreeRoot } from '../format/types.ts';
+import type { DirTree, DirTreeDirectory, DirTreeFile, TreeRoot } from '../format/types.ts';
 import { requirePath } from '../repo/lookup.ts';
 import type { Repo } from '../repo/repo.ts';
 import { traverse } from '../repo/traverse.ts';
@@ -136,10 +136,18 @@ function openSide(repo: Repo, side: DiffSide, options: DiffOptions): Side {
 
 function committedSide(repo: Repo, tree: Checksum): Side {
   const { files, dirs }: DirTree = repo.readDirTree(tree);
-  const byName = new Map<string, ReturnType<Side['find']>>();
-  for (const file of files) byName.set(file.name, { directory: false, checksum: () => file.checksum, enter: () => committedSide(repo, tree) });
-  for (const dir of dirs) byName.set(dir.name, { directory: true, checksum: () => dir.meta, enter: () => committedSide(repo, dir.tree) });
-  return { tree, names: () => [...byName.keys()], find: (name) => byName.get(name) };
+  // The entries as they are: a directory may have a million, and closures for each would need ten times the memory.
+  const byName = new Map<string, DirTreeFile | DirTreeDirectory>([...files, ...dirs].map((entry) => [entry.name, entry]));
+  return {
+    tree,
+    names: () => [...byName.keys()],
+    find: (name) => {
+      const entry = byName.get(name);
+      if (entry === undefined) return undefined;
+      if (!('tree' in entry)) return { directory: false, checksum: () => entry.checksum, enter: () => committedSide(repo, tree) };
+      return { directory: true, checksum: () => entry.meta, enter: () => committedSide(repo, entry.tree) };
+    },
+  };
 }
 
 function localSide(path: string, options: DiffOptions): Side {
