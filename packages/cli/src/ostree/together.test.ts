@@ -70,6 +70,57 @@ test('ten processes of both tools at once: all succeed, and the repository is wh
   );
 });
 
+test('pulls, checkouts, deltas, summaries, repairs and prunes of ten processes at once: nothing is lost, and all is whole', { skip }, async (t) => {
+  const directory = scratch(t);
+  for (const [name, mode] of [
+    ['source', 'archive'],
+    ['repo', 'archive'],
+    ['user', 'bare-user'],
+  ] as const)
+    await succeed('theirs', directory, `init --repo=${name} --mode=${mode}`);
+  const ids: string[] = [];
+  for (const name of ['one', 'two', 'three']) {
+    makeTree(directory, name);
+    ids.push(await succeed('theirs', directory, `commit --repo=source -b main ${COMMIT} ${name}`));
+  }
+  const [first, second, third] = ids as [string, string, string];
+  for (const name of ['repo', 'user']) {
+    await succeed('theirs', directory, `remote add --repo=${name} --no-gpg-verify origin file://${directory}/source`);
+    await succeed('theirs', directory, `pull --repo=${name} origin main@${first}`);
+  }
+  await succeed('theirs', directory, `refs --repo=repo --create=kept ${first}`);
+  const tool = (number: number): Tool => (number % 2 === 0 ? 'ours' : 'theirs');
+  for (const round of [0, 1, 2]) {
+    const at = (number: number): Tool => tool(number + round);
+    await Promise.all([
+      succeed(at(0), directory, `pull --repo=repo --depth=-1 origin main`),
+      succeed(at(1), directory, `pull --repo=user origin main`),
+      succeed(at(1), directory, `pull-local --repo=repo --remote=copy source main`),
+      succeed(at(0), directory, `checkout --repo=user -U -H ${first} out${round}`),
+      succeed(at(1), directory, `commit --repo=repo -b new${round} ${COMMIT} --tree=dir=two`),
+      succeed(at(0), directory, `static-delta generate --repo=source --from=${first} --to=${round === 0 ? second : third}`),
+      succeed(at(1), directory, `summary --repo=repo -u`),
+      succeed(at(0), directory, `prune --repo=repo --refs-only`),
+      succeed(at(1), directory, `refs --repo=user --create=ref${round} ${first}`),
+      succeed('ours', directory, `repair --repo=repo --from=source`),
+    ]);
+  }
+  for (const name of ['source', 'repo', 'user']) {
+    for (const checker of ['ours', 'theirs'] as const) await succeed(checker, directory, `fsck -q --repo=${name}`);
+    assert.deepEqual(
+      readdirSync(join(directory, name, 'tmp')).filter((entry) => entry.startsWith('staging-')),
+      [],
+    );
+  }
+  assert.deepEqual((await succeed('theirs', directory, 'refs --repo=repo')).split('\n').sort(), ['copy:main', 'kept', 'new0', 'new1', 'new2', 'origin:main']);
+  assert.deepEqual((await succeed('theirs', directory, 'refs --repo=user')).split('\n').sort(), ['origin:main', 'ref0', 'ref1', 'ref2']);
+  for (const name of ['repo', 'user']) assert.equal(await succeed('ours', directory, `rev-parse --repo=${name} origin:main`), third);
+  for (const round of [0, 1, 2]) assert.equal(readFileSync(join(directory, `out${round}`, 'sub/own7'), 'utf8'), 'one 7\n');
+  // The summary is one of those that there were between: whole, and of commits that are there.
+  for (const line of (await succeed('theirs', directory, 'summary --repo=repo -v')).matchAll(/Latest Commit.*?([0-9a-f]{64})/g))
+    await succeed('theirs', directory, `ls --repo=repo ${line[1]}`);
+});
+
 test('who holds the lock is waited for as long as the config says, by both tools', { skip: skip || needsPeer('tar') }, async (t) => {
   const directory = scratch(t);
   await succeed('theirs', directory, 'init --repo=repo --mode=archive');

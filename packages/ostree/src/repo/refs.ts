@@ -213,7 +213,10 @@ export class Refs {
     }
     if (readRefFile(this.#path('heads', ref)) === undefined) throw ostreeError('OSTREE_REF_NOT_FOUND', `Cannot create alias to non-existent ref: ${ref}`);
     mkdirSync(dirname(file), { recursive: true });
-    const temporary = join(dirname(file), `.${process.pid}.alias`);
+    // What a killed process leaves lies where it is removed one day.
+    const aside = join(this.#host.path, 'tmp');
+    mkdirSync(aside, { recursive: true });
+    const temporary = join(aside, `.${process.pid}.alias`);
     rmSync(temporary, { force: true });
     symlinkSync('../'.repeat(alias.split('/').length - 1) + ref, temporary);
     renameSync(temporary, file);
