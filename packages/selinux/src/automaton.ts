@@ -18,6 +18,8 @@ const MATCH = 7; // first: number of the pattern
 
 /** A policy of 6,000 contexts has some 30,000. Also bounds what one byte of a text can cost. */
 const MAX_NODES: number = 1 << 18;
+/** Parts of patterns that are looked at: what is repeated may be empty, and make no node. */
+const MAX_STEPS: number = 1 << 21;
 /** As libselinux since 3.8. */
 const MAX_PATTERN = 4096;
 /** Kept positions of determinised states, 8 bytes each; when there are more all are forgotten. */
@@ -49,6 +51,7 @@ export class Automaton {
   readonly #setIndex = new Map<ByteSet, number>();
   readonly #root: Branch = { id: 0, children: new Map(), nodes: [] };
   #branches = 1;
+  #steps = 0;
   /** Bytes that no pattern tells apart have one class. */
   #classOf: Uint8Array = new Uint8Array(0);
   /** A byte of each class. */
@@ -141,9 +144,7 @@ export class Automaton {
   }
 
   #node(op: number, first: number, second: number): number {
-    if (this.#ops.length === MAX_NODES) {
-      throw selinuxError('SELINUX_POLICY_TOO_LARGE', `Cannot read file contexts: their patterns need more than ${MAX_NODES} states`);
-    }
+    if (this.#ops.length === MAX_NODES) throw tooLarge();
     this.#first.push(first);
     this.#second.push(second);
     return this.#ops.push(op) - 1;
@@ -151,6 +152,7 @@ export class Automaton {
 
   /** Returns the node where a pattern begins that goes on at `next`. */
   #compile(pattern: Pattern, next: number): number {
+    if (++this.#steps > MAX_STEPS) throw tooLarge();
     switch (pattern.type) {
       case 'byte':
         return this.#node(BYTE, pattern.value, next);
@@ -314,4 +316,8 @@ export class Automaton {
     this.#kept += nodes.length + this.#byteOf.length + key.length / 8;
     return state;
   }
+}
+
+function tooLarge(): Error {
+  return selinuxError('SELINUX_POLICY_TOO_LARGE', `Cannot read file contexts: their patterns need more than ${MAX_NODES} states`);
 }

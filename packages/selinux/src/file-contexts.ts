@@ -39,6 +39,9 @@ export interface FileContexts {
 /** Fedora's is half a megabyte. */
 const MAX_BYTES: number = 16 * 1024 * 1024;
 const MAX_SPECS = 200_000;
+const MAX_SUBSTITUTIONS = 10_000;
+/** No kernel takes a longer one. */
+const MAX_CONTEXT = 4096;
 export const NO_LABEL = '<<none>>';
 
 /** S_IFMT of the file types that a line may name. */
@@ -61,7 +64,6 @@ export function parseFileContexts(source: FileContextsSource): FileContexts {
     ...(homedirs === undefined ? [] : parseLines(homedirs, 'file_contexts.homedirs')),
     ...(local === undefined ? [] : parseLines(local, 'file_contexts.local')),
   ];
-  if (specs.length > MAX_SPECS) throw selinuxError('SELINUX_POLICY_TOO_LARGE', `Cannot read file contexts: more than ${MAX_SPECS} lines`);
   // Paths without wildcards decide before patterns.
   const sorted = [...specs.filter(({ pattern }) => hasMeta(pattern)), ...specs.filter(({ pattern }) => !hasMeta(pattern))];
   return { specs: sorted, substitutions: [parseSubstitutions(subs, 'file_contexts.subs'), parseSubstitutions(subsDist, 'file_contexts.subs_dist')] };
@@ -74,40 +76,53 @@ function hasMeta(pattern: string): boolean {
 
 function parseLines(bytes: Uint8Array, file: string): FileContext[] {
   const specs: FileContext[] = [];
-  for (const [i, line] of linesOf(bytes, file).entries()) {
-    const [pattern, second, third] = fieldsOf(line);
+  let line = 0;
+  for (const text of linesOf(bytes, file)) {
+    line++;
+    const [pattern, second, third] = fieldsOf(text);
     if (pattern === undefined || pattern.startsWith('#')) continue;
-    const invalid = (why: string): Error =>
-      selinuxError('SELINUX_POLICY_INVALID', `Cannot read ${file}, line ${i + 1}: ${why}`, { data: { file, line: i + 1 } });
+    const invalid = (why: string): Error => selinuxError('SELINUX_POLICY_INVALID', `Cannot read ${file}, line ${line}: ${why}`, { data: { file, line } });
+    if (specs.length === MAX_SPECS) throw tooLarge(file, `more than ${MAX_SPECS} contexts`);
     if (second === undefined) throw invalid('missing fields');
     const context = third ?? second;
     if (/[^\0-\x7f]/.test(pattern + second + context)) throw invalid('non-ASCII characters');
     const kind = kinds.get(third === undefined ? undefined : second);
     if (kind === undefined) throw invalid(`invalid file type "${second.slice(0, 100)}"`);
-    specs.push({ pattern, kind, context, file, line: i + 1 });
+    if (context.length > MAX_CONTEXT) throw invalid('the context is too long');
+    specs.push({ pattern, kind, context, file, line });
   }
   return specs;
 }
 
 /** The last line comes first. */
 function parseSubstitutions(bytes: Uint8Array | undefined, file: string): Substitution[] {
-  if (bytes === undefined) return [];
-  return linesOf(bytes, file)
-    .map((line) => fieldsOf(line))
-    .filter(([from]) => from?.startsWith('#') === false)
-    .flatMap(([from, to]): Substitution[] => (from === undefined || to === undefined ? [] : [[from, to]]))
-    .reverse();
+  const substitutions: Substitution[] = [];
+  for (const text of bytes === undefined ? [] : linesOf(bytes, file)) {
+    const [from, to] = fieldsOf(text);
+    if (from === undefined || to === undefined || from.startsWith('#')) continue;
+    if (substitutions.length === MAX_SUBSTITUTIONS) throw tooLarge(file, `more than ${MAX_SUBSTITUTIONS} substitutions`);
+    substitutions.push([from, to]);
+  }
+  return substitutions.reverse();
 }
 
-function linesOf(bytes: Uint8Array, file: string): string[] {
-  if (bytes.byteLength > MAX_BYTES) throw selinuxError('SELINUX_POLICY_TOO_LARGE', `Cannot read ${file}: larger than ${MAX_BYTES} bytes`);
-  // A NUL ends a line for programs in C.
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    .toString('latin1')
-    .split('\n')
-    .map((line) => line.split('\0', 1)[0] as string);
+function* linesOf(bytes: Uint8Array, file: string): Generator<string> {
+  if (bytes.byteLength > MAX_BYTES) throw tooLarge(file, `larger than ${MAX_BYTES} bytes`);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at);
+    const end = newline < 0 ? text.length : newline;
+    // A NUL ends a line for programs in C.
+    const nul = text.slice(at, end).indexOf('\0');
+    yield text.slice(at, nul < 0 ? end : at + nul);
+    at = end + 1;
+  }
 }
 
 function fieldsOf(line: string): string[] {
   return line.split(/[ \t\v\f\r]+/).filter((field) => field !== '');
+}
+
+function tooLarge(file: string, why: string): Error {
+  return selinuxError('SELINUX_POLICY_TOO_LARGE', `Cannot read ${file}: ${why}`);
 }

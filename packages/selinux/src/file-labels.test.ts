@@ -88,10 +88,20 @@ test('files that are no file contexts', () => {
 });
 
 test('more states than any policy needs', () => {
-  const policy = labels('/a/((b{600}){600}){600} huge\n/b/.* b\n');
+  const policy = labels('/a/((b{600}){600}){600} huge\n/b/.* b\n/c/(((){60000}){60000}){60000} empty\n');
+  assert.throws(() => policy.labelOf('/c/b', FILE), { code: 'SELINUX_POLICY_TOO_LARGE' });
   assert.throws(() => policy.labelOf('/a/b', FILE), { code: 'SELINUX_POLICY_TOO_LARGE' });
   assert.equal(policy.labelOf('/b/b', FILE), 'b');
-  assert.throws(() => parseFileContexts({ fileContexts: Buffer.alloc(17 * 1024 * 1024, '\n') }), { code: 'SELINUX_POLICY_TOO_LARGE' });
+  const large = (text: string, count: number): Uint8Array => Buffer.from(text.repeat(count));
+  const fileContexts = Buffer.from('/.* a\n');
+  for (const source of [
+    { fileContexts: large('\n', 17 * 1024 * 1024) },
+    { fileContexts: large('/ x\n', 300_000) },
+    { fileContexts, subs: large('/a /b\n', 20_000) },
+  ]) {
+    assert.throws(() => parseFileContexts(source), { code: 'SELINUX_POLICY_TOO_LARGE' });
+  }
+  assert.throws(() => labels(`/a ${'c'.repeat(5000)}`), { code: 'SELINUX_POLICY_INVALID' });
 });
 
 test('which policy a system uses', () => {
