@@ -14,13 +14,25 @@ import type { Just, Variant } from './variant.ts';
  * printVariant('a{sv}', [['size', new Variant('t', 7n)]]) // "{'size': <uint64 7>}"
  */
 export function printVariant(type: string, value: unknown, annotate = false): string {
-  encode(type, value); // every check of the value in one place, its depth included
   const out: string[] = [];
-  print(parseType(type), value, annotate, out);
+  printVariantTo(type, value, annotate, (text) => out.push(text));
   return out.join('');
 }
 
-function print(type: VariantType, value: unknown, annotate: boolean, out: string[]): void {
+/** As {@link printVariant} for values that may be large: the text comes in pieces, none much longer than the longest string in the value. */
+export function printVariantTo(type: string, value: unknown, annotate: boolean, write: (text: string) => void): void {
+  encode(type, value); // every check of the value in one place, its depth included
+  print(parseType(type), value, annotate, { push: (...texts) => texts.forEach(write) });
+}
+
+interface Out {
+  push(...texts: string[]): void;
+}
+
+/** Of an array of bytes, printed together. */
+const PRINTED_BYTES = 8192;
+
+function print(type: VariantType, value: unknown, annotate: boolean, out: Out): void {
   switch (type.kind) {
     case 'basic':
       out.push(printBasic(type.code, value, annotate));
@@ -52,14 +64,14 @@ function print(type: VariantType, value: unknown, annotate: boolean, out: string
   }
 }
 
-function printItems(types: readonly VariantType[], values: readonly unknown[], annotate: boolean, out: string[]): void {
+function printItems(types: readonly VariantType[], values: readonly unknown[], annotate: boolean, out: Out): void {
   values.forEach((value, i) => {
     if (i > 0) out.push(', ');
     print(types[i] as VariantType, value, annotate, out);
   });
 }
 
-function printMaybe(type: VariantType, value: unknown, annotate: boolean, out: string[]): void {
+function printMaybe(type: VariantType, value: unknown, annotate: boolean, out: Out): void {
   if (annotate) out.push(`@${type.text} `);
   // "just" stands only where a nothing lies inside: `just nothing` and `nothing` must differ, 4 is clear by its type.
   let inner: VariantType = type;
@@ -74,7 +86,7 @@ function printMaybe(type: VariantType, value: unknown, annotate: boolean, out: s
   else print(inner, held, false, out);
 }
 
-function printArray(type: VariantType & { kind: 'array' | 'maybe' }, value: unknown, annotate: boolean, out: string[]): void {
+function printArray(type: VariantType & { kind: 'array' | 'maybe' }, value: unknown, annotate: boolean, out: Out): void {
   if (value instanceof Uint8Array && value.length > 0 && value.indexOf(0) === value.length - 1) {
     out.push(printByteString(value.subarray(0, -1)));
     return;
@@ -84,6 +96,10 @@ function printArray(type: VariantType & { kind: 'array' | 'maybe' }, value: unkn
   if (items.length === 0) {
     if (annotate) out.push(`@${type.text} `);
     out.push(dictionary ? '{}' : '[]');
+    return;
+  }
+  if (value instanceof Uint8Array) {
+    printBytes(value, annotate, out);
     return;
   }
   out.push(dictionary ? '{' : '[');
@@ -99,6 +115,16 @@ function printArray(type: VariantType & { kind: 'array' | 'maybe' }, value: unkn
     } else print(type.item, items[i], annotated, out);
   }
   out.push(dictionary ? '}' : ']');
+}
+
+/** One by one the bytes of a large value would be as many strings at a time. */
+function printBytes(bytes: Uint8Array, annotate: boolean, out: Out): void {
+  out.push(annotate ? '[byte ' : '[');
+  for (let at = 0; at < bytes.byteLength; at += PRINTED_BYTES) {
+    const shown = Array.from(bytes.subarray(at, at + PRINTED_BYTES), (byte) => `0x${byte.toString(16).padStart(2, '0')}`);
+    out.push(at === 0 ? '' : ', ', shown.join(', '));
+  }
+  out.push(']');
 }
 
 const PREFIXES: Readonly<Record<string, string>> = {

@@ -1,4 +1,4 @@
-import { formatLogEntry, type LogEntry, log } from '@cambium/ostree';
+import { formatLogEntry, type LogEntry, log, writeCommit } from '@cambium/ostree';
 import { COMMIT_SHAPE, commitJson, mapped } from './json.ts';
 import { UsageError, type Verb } from './verb.ts';
 
@@ -16,7 +16,11 @@ export const command: Verb<typeof flags> = {
     if (rev === undefined) throw new UsageError('A rev argument is required');
     const json = (entry: LogEntry): object => (entry.kind === 'commit' ? commitJson(entry.checksum, entry.commit) : { commit: entry.parent, missing: true });
     if (context.ui.json) context.ui.resultJsonList(mapped(log(repo, rev), json));
-    else for (const entry of log(repo, rev)) context.ui.write(formatLogEntry(entry, { raw: values.raw }));
+    else
+      for (const entry of log(repo, rev)) {
+        if (entry.kind === 'commit') writeCommit(entry.checksum, entry.commit, { raw: values.raw }, (text) => context.ui.write(text));
+        else context.ui.write(formatLogEntry(entry));
+      }
     return undefined;
   },
 };

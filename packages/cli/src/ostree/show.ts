@@ -2,11 +2,9 @@ import { type Checksum, isChecksum } from '@cambium/base';
 import {
   type CommitTextOptions,
   showObject as findObject,
-  formatCommit,
   formatDirMeta,
   formatDirTree,
   formatFileObject,
-  formatMetadataValue,
   formatSignatures,
   formatSizes,
   type Metadata,
@@ -14,6 +12,8 @@ import {
   readRev,
   readSignatures,
   signaturesIn,
+  writeCommit,
+  writeMetadataValue,
 } from '@cambium/ostree';
 import { commitJson, metadataJson, xattrsJson } from './json.ts';
 import { type KeySelection, verificationKeys } from './signing.ts';
@@ -51,19 +51,20 @@ export const command: Verb<typeof flags> = {
       context.ui.resultJson(await shownJson(context, repo, rev, { homeDirectory: values['gpg-homedir'], remote: values['gpg-verify-remote'] }));
       return undefined;
     }
-    const formatKey = (value: Metadata[number][1]): string =>
-      values['print-hex'] && value.type === 'ay'
-        ? Buffer.from(value.value as Uint8Array).toString('hex')
-        : formatMetadataValue(value, { noByteswap: values['no-byteswap'] });
+    const printKey = (value: Metadata[number][1]): void => {
+      if (values['print-hex'] && value.type === 'ay') context.ui.write(Buffer.from(value.value as Uint8Array).toString('hex'));
+      else writeMetadataValue(value, { noByteswap: values['no-byteswap'] }, (text) => context.ui.write(text));
+      context.ui.write('\n');
+    };
     const metadataKey = values['print-metadata-key'];
     const detachedKey = values['print-detached-metadata-key'];
     if (detachedKey !== undefined) {
       const commit = repo.refs.resolve(rev);
       const metadata = repo.readDetachedMetadata(commit);
       if (metadata === undefined) throw new OstreeFailure(`No detached metadata for commit ${commit}`);
-      context.ui.result(formatKey(findKey(metadata, detachedKey)));
+      printKey(findKey(metadata, detachedKey));
     } else if (metadataKey !== undefined) {
-      context.ui.result(formatKey(findKey(readRev(repo, rev).commit.metadata, metadataKey)));
+      printKey(findKey(readRev(repo, rev).commit.metadata, metadataKey));
     } else if (values['list-metadata-keys'] || values['list-detached-metadata-keys']) {
       const commit = repo.refs.resolve(rev);
       const metadata = values['list-metadata-keys'] ? repo.readCommit(commit).metadata : (repo.readDetachedMetadata(commit) ?? []);
@@ -140,7 +141,7 @@ function findKey(metadata: Metadata, key: string): Metadata[number][1] {
 async function showObject(context: VerbContext, repo: Repo, rev: string, options: CommitTextOptions, verify: KeySelection): Promise<void> {
   if (!isChecksum(rev) || repo.hasObject('commit', rev)) {
     const checksum = isChecksum(rev) ? rev : repo.refs.resolve(rev);
-    context.ui.write(formatCommit(checksum, repo.readCommit(checksum), options));
+    writeCommit(checksum, repo.readCommit(checksum), options, (text) => context.ui.write(text));
     await showSignatures(context, repo, checksum, verify);
     return;
   }

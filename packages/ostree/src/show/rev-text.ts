@@ -1,6 +1,6 @@
 /** Commits and objects as text, byte for byte as `ostree log` and `ostree show` print them. */
 import type { Checksum } from '@cambium/base';
-import { printVariant, u32Swap, u64Swap, type Variant } from '@cambium/gvariant';
+import { printVariant, printVariantTo, u32Swap, u64Swap, type Variant } from '@cambium/gvariant';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { ostreeError } from '../errors.ts';
 import { byteswap } from '../format/byteswap.ts';
@@ -22,16 +22,29 @@ const MAX_TIMESTAMP = 253402300799n;
 
 /** Returns the text of a commit, with an empty line at its end. @throws OSTREE_COMMIT_INVALID for a time that no calendar has */
 export function formatCommit(checksum: Checksum, commit: Commit, options: CommitTextOptions = {}): string {
-  let text = `commit ${checksum}\n`;
-  if (options.raw === true || options.noByteswap === true) text += `${printVariant(COMMIT_TYPE, commitValue(commit, options.noByteswap === true), true)}\n`;
-  if (options.raw === true && options.noByteswap !== true) return text;
+  let text = '';
+  writeCommit(checksum, commit, options, (piece) => {
+    text += piece;
+  });
+  return text;
+}
+
+/** As {@link formatCommit} in pieces: metadata of 100 MB is more text than a string can have. */
+export function writeCommit(checksum: Checksum, commit: Commit, options: CommitTextOptions, write: (text: string) => void): void {
+  write(`commit ${checksum}\n`);
+  if (options.raw === true || options.noByteswap === true) {
+    printVariantTo(COMMIT_TYPE, commitValue(commit, options.noByteswap === true), true, write);
+    write('\n');
+  }
+  if (options.raw === true && options.noByteswap !== true) return;
+  let text = '';
   if (commit.parent !== undefined) text += `Parent:  ${commit.parent}\n`;
   text += `ContentChecksum:  ${contentChecksum(commit.root)}\nDate:  ${formatTimestamp(commit.timestamp)}\n`;
   const version = metadataValue<string>(commit.metadata, 'version', 's');
   if (version !== undefined && version !== '') text += `Version: ${version}\n`;
   text += commit.subject === '' ? '(no subject)\n' : `\n${indent(commit.subject)}`;
   if (commit.body !== '') text += `\n${indent(commit.body)}`;
-  return `${text}\n`;
+  write(`${text}\n`);
 }
 
 export function formatLogEntry(entry: LogEntry, options: CommitTextOptions = {}): string {
@@ -109,8 +122,17 @@ export function formatFileObject(checksum: Checksum, header: FileHeader, sizeByt
 
 /** Returns the value of a metadata key as `--print-metadata-key` prints it: swapped at every depth, unless told otherwise. */
 export function formatMetadataValue(value: Variant, options: { noByteswap?: boolean } = {}): string {
+  let text = '';
+  writeMetadataValue(value, options, (piece) => {
+    text += piece;
+  });
+  return text;
+}
+
+/** As {@link formatMetadataValue}, in pieces. */
+export function writeMetadataValue(value: Variant, options: { noByteswap?: boolean }, write: (text: string) => void): void {
   const shown = options.noByteswap === true ? value : byteswap(value);
-  return printVariant(shown.type, shown.value, true);
+  printVariantTo(shown.type, shown.value, true, write);
 }
 
 /** Returns a size as GLib's `g_format_size` does: powers of 1000, one digit after the point, a no-break space before the unit. */
