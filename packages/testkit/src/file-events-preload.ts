@@ -37,7 +37,8 @@ function event(name: string, path: string): void {
   originalWrite(counter, '.');
   const number = fstatSync(counter).size;
   if (log !== null) appendOriginal(log, `${number} ${threadId} ${name} ${path}\n`);
-  if (at === 0 || number < at || before >= at) return;
+  // A disk that has failed goes on failing; killed is killed.
+  if (at === 0 || number < at || (errno === null && before >= at)) return;
   if (errno === null) {
     process.kill(process.pid, 'SIGKILL');
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000);

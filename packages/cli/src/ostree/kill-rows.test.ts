@@ -297,6 +297,22 @@ export const KILLS: readonly Kill[] = [
   },
 ];
 
+/** Those that meet a disk that fails, too. */
+export const FAILING: ReadonlySet<string> = new Set([
+  'commit to archive',
+  'commit to bare-user, with detached metadata',
+  'pull over HTTP',
+  'pull of a delta',
+  'pull-local',
+  'prune',
+  'static-delta generate',
+  'summary, signed',
+  'push',
+  'checkout',
+  'repair',
+  'export',
+]);
+
 /** Loses two objects of `source`, spoils one, and leaves them in `whole`. */
 function damage(world: string): void {
   cpSync(join(world, 'source'), join(world, 'whole'), { recursive: true });

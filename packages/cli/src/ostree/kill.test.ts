@@ -1,15 +1,26 @@
 /**
  * Every command that writes is killed before one of its changes to files, at many of them. What is left is valid to the real
  * `ostree`, and the next run comes to the same end as one that was never disturbed. With CAMBIUM_KILL_POINTS=all at each change,
- * with `FROM-TO` at those: `docs/faults.md`.
+ * with `FROM-TO` at those: `docs/faults.md`. The same with a disk that fails from a change on.
  */
 import assert from 'node:assert/strict';
 import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { type CleanUp, defer, needsPeer, run, runWithFileEvents, type StaticServer, scratch, spreadOver, startStaticServer } from '@cambium/testkit';
-import { KILLS } from './kill-rows.test.ts';
+import {
+  type CleanUp,
+  defer,
+  type FileEventOptions,
+  needsPeer,
+  run,
+  runWithFileEvents,
+  type StaticServer,
+  scratch,
+  spreadOver,
+  startStaticServer,
+} from '@cambium/testkit';
+import { FAILING, KILLS, type Kill } from './kill-rows.test.ts';
 import { COMMIT, isValid, leftovers, makeWorld } from './kill-world.test.ts';
 import { LAUNCHER } from './two-worlds.test.ts';
 
@@ -28,64 +39,100 @@ function placesOf(changes: number, count: number | undefined): number[] {
 
 for (const kill of KILLS) {
   test(`killed at ${POINTS === 'all' ? 'every change' : 'some changes'}: ${kill.name}`, { skip }, async (t) => {
-    const top = scratch(t);
-    const pristine = join(top, 'pristine');
-    const ids = await makeWorld(pristine);
-    const key = kill.command.includes('KEY') || kill.command.includes('key.gpg') ? await makeKey(t, top) : '';
-    const spelled = (text: string): string => text.replaceAll('FIRST', ids.first).replaceAll('SECOND', ids.second);
-    for (const line of kill.before ?? []) await run('ostree', spelled(line).split(' '), { cwd: pristine });
-    kill.prepare?.(pristine, ids);
-    const served = join(top, 'served');
-    await run('cp', ['-a', join(pristine, 'source'), served]);
-    const server: StaticServer = await startStaticServer({ directory: served });
-    defer(t, () => server.stop());
-
-    const start = async (world: string, command: string, at?: number): ReturnType<typeof runWithFileEvents> => {
-      const words = spelled(command).replace('URL', server.url).replace('WORLD', world).replace('TOP', top).replace('KEY', key);
-      return runWithFileEvents(LAUNCHER, ['ostree', ...words.split(' ')], {
-        cwd: world,
-        within: [kill.repo, ...(kill.also === undefined ? [] : [kill.also])].map((name) => join(world, name)),
-        env: { ...process.env, LC_ALL: 'C.UTF-8', OSTREE_REPO: '', SOURCE_DATE_EPOCH: '1600000000', GNUPGHOME: join(top, 'gnupg') },
-        ...(at === undefined ? {} : { at }),
-      });
-    };
-    const fresh = async (name: string): Promise<string> => {
-      const world = join(top, name);
-      await run('cp', ['-a', pristine, world]);
-      return world;
-    };
-
-    const undisturbed = await fresh('undisturbed');
-    const whole = await start(undisturbed, kill.command);
-    assert.equal(whole.status, kill.status ?? 0, whole.stderr);
-    assert.ok(whole.events > 1, `${whole.events} changes`);
-    const wanted = kill.result(undisturbed);
-    if (kill.changesNothing !== true) assert.notDeepEqual(wanted, kill.result(pristine), 'the command changes something');
-    const places = placesOf(whole.events, kill.points);
+    const { changes, disturb } = await setUp(t, kill);
+    const places = placesOf(changes, kill.points);
     let killed = 0;
-    for (const at of places) {
-      const world = await fresh(`at-${at}`);
-      const one = await start(world, kill.command, at);
-      // Threads may need a change less than the time before.
-      if (one.killed) killed++;
-      else assert.equal(one.status, kill.status ?? 0, one.stderr);
-      const what = `killed before change ${at} of ${whole.events}`;
-      if (kill.damaged !== true) await isValid(join(world, kill.repo), what, kill.loses);
-      server.forget();
-      // What was checked out in part is in the way, as it is libostree's.
-      if (kill.also !== undefined && kill.stays !== true) rmSync(join(world, kill.also), { recursive: true, force: true });
-      let next = await start(world, kill.command);
-      if (next.status !== 0 && kill.again !== undefined) next = await start(world, kill.again);
-      // What the first run has done to the end cannot be done again: `refs --create` finds the ref.
-      assert.ok(next.status === (kill.status ?? 0) || isDeepStrictEqual(kill.result(world), wanted), `${what}: the next run: ${next.stderr}`);
-      assert.deepEqual(kill.result(world), wanted, what);
-      await isValid(join(world, kill.repo), `${what}, and run again`, kill.loses);
-      assert.deepEqual(leftovers(join(world, kill.repo)), [], what);
-      rmSync(world, { recursive: true });
-    }
-    if (POINTS !== '') t.diagnostic(`${places.length} of ${whole.events} changes, ${killed} times killed: ${kill.name}`);
+    for (const at of places) if ((await disturb(at)).killed) killed++;
+    if (POINTS !== '') t.diagnostic(`${places.length} of ${changes} changes, ${killed} times killed: ${kill.name}`);
     else assert.ok(killed > 1, `${killed} runs were killed`);
   });
+}
+
+const FAILURES = ['EIO', 'ENOSPC', 'EROFS', 'EDQUOT'] as const;
+
+for (const [index, kill] of KILLS.filter(({ name }) => FAILING.has(name)).entries()) {
+  const errno = FAILURES[index % FAILURES.length] as (typeof FAILURES)[number];
+  test(`a disk that fails from some change on, ${errno}: ${kill.name}`, { skip }, async (t) => {
+    const { changes, disturb } = await setUp(t, kill);
+    const places = placesOf(changes - 1, 2);
+    let failed = 0;
+    for (const at of places) {
+      const { status, stderr } = await disturb(at, errno);
+      if (status === 0) continue;
+      failed++;
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /^error: /m);
+      assert.doesNotMatch(stderr, /^ {4}at |undefined|\[object/m);
+    }
+    if (POINTS !== '') t.diagnostic(`${places.length} of ${changes} changes, ${failed} times failed: ${kill.name}`);
+    else assert.ok(failed > 0);
+  });
+}
+
+interface Disturbed {
+  /** Of a whole run. */
+  changes: number;
+  /** Kills a run before a change, or lets it and all later ones fail, looks at what is left, and runs again. */
+  disturb(at: number, errno?: (typeof FAILURES)[number]): ReturnType<typeof runWithFileEvents>;
+}
+
+async function setUp(t: CleanUp, kill: Kill): Promise<Disturbed> {
+  const top = scratch(t);
+  const pristine = join(top, 'pristine');
+  const ids = await makeWorld(pristine);
+  const key = kill.command.includes('KEY') || kill.command.includes('key.gpg') ? await makeKey(t, top) : '';
+  const spelled = (text: string): string => text.replaceAll('FIRST', ids.first).replaceAll('SECOND', ids.second);
+  for (const line of kill.before ?? []) await run('ostree', spelled(line).split(' '), { cwd: pristine });
+  kill.prepare?.(pristine, ids);
+  const served = join(top, 'served');
+  await run('cp', ['-a', join(pristine, 'source'), served]);
+  const server: StaticServer = await startStaticServer({ directory: served });
+  defer(t, () => server.stop());
+
+  const start = async (world: string, command: string, fault: Pick<FileEventOptions, 'at' | 'errno'> = {}): ReturnType<typeof runWithFileEvents> => {
+    const words = spelled(command).replace('URL', server.url).replace('WORLD', world).replace('TOP', top).replace('KEY', key);
+    return runWithFileEvents(LAUNCHER, ['ostree', ...words.split(' ')], {
+      cwd: world,
+      within: [kill.repo, ...(kill.also === undefined ? [] : [kill.also])].map((name) => join(world, name)),
+      env: { ...process.env, LC_ALL: 'C.UTF-8', OSTREE_REPO: '', SOURCE_DATE_EPOCH: '1600000000', GNUPGHOME: join(top, 'gnupg') },
+      ...fault,
+    });
+  };
+  const fresh = async (name: string): Promise<string> => {
+    const world = join(top, name);
+    await run('cp', ['-a', pristine, world]);
+    return world;
+  };
+
+  const undisturbed = await fresh('undisturbed');
+  const whole = await start(undisturbed, kill.command);
+  assert.equal(whole.status, kill.status ?? 0, whole.stderr);
+  assert.ok(whole.events > 1, `${whole.events} changes`);
+  const wanted = kill.result(undisturbed);
+  if (kill.changesNothing !== true) assert.notDeepEqual(wanted, kill.result(pristine), 'the command changes something');
+
+  const disturb: Disturbed['disturb'] = async (at, errno) => {
+    const world = await fresh(`at-${at}`);
+    const one = await start(world, kill.command, { at, ...(errno === undefined ? {} : { errno }) });
+    // Threads may need a change less than the time before.
+    if (!one.killed && errno === undefined) assert.equal(one.status, kill.status ?? 0, one.stderr);
+    const what = `${errno ?? 'killed'} before change ${at} of ${whole.events}`;
+    if (kill.damaged !== true) await isValid(join(world, kill.repo), what, kill.loses);
+    server.forget();
+    // What was checked out in part is in the way, as it is libostree's.
+    if (kill.also !== undefined && kill.stays !== true) rmSync(join(world, kill.also), { recursive: true, force: true });
+    let next = await start(world, kill.command);
+    if (next.status !== 0 && kill.again !== undefined) next = await start(world, kill.again);
+    // What the first run has done to the end cannot be done again: `refs --create` finds the ref.
+    assert.ok(next.status === (kill.status ?? 0) || isDeepStrictEqual(kill.result(world), wanted), `${what}: the next run: ${next.stderr}`);
+    assert.deepEqual(kill.result(world), wanted, what);
+    // What a check has found damaged stays so to libostree's until it is healed.
+    if (kill.damaged !== true || kill.loses !== true) await isValid(join(world, kill.repo), `${what}, and run again`, kill.loses);
+    assert.deepEqual(leftovers(join(world, kill.repo)), [], what);
+    rmSync(world, { recursive: true });
+    return one;
+  };
+  return { changes: whole.events, disturb };
 }
 
 test('a killed pull goes on: nothing that is staged is asked for again', { skip }, async (t) => {
