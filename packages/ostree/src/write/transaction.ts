@@ -11,6 +11,7 @@ import { ostreeError } from '../errors.ts';
 import { encodeCommit, encodeMetadata, parseCommit } from '../format/commit-format.ts';
 import { encodeDirMeta, encodeDirTree, parseDirMeta, parseDirTree } from '../format/object-format.ts';
 import { loosePath, parseLoosePath, type StoredType } from '../format/object-path.ts';
+import { ObjectSet } from '../format/object-set.ts';
 import type { Commit, DirMeta, DirTree, Metadata, MetadataType, RepoMode } from '../format/types.ts';
 import { clearPartial, clearTombstone } from '../repo/commit-markers.ts';
 import { syncDirectory, syncFileSystem, writeFileDurably } from '../repo/durable-file.ts';
@@ -90,7 +91,7 @@ export class Transaction {
   readonly #writer: ObjectWriter;
   readonly #refs = new Map<string, Checksum | undefined>();
   readonly #collectionRefs: { collection: string; ref: string; checksum: Checksum | undefined }[] = [];
-  readonly #written = new Set<Checksum>();
+  readonly #written = new ObjectSet();
   readonly #dirMetas = new Map<string, Checksum>();
   readonly #completed = new Set<Checksum>();
   #content: BatchingWriter | undefined;
@@ -237,8 +238,7 @@ export class Transaction {
   countContent(checksum: Checksum, objects: ObjectCounts, index: number): void {
     this.stats.contentTotal++;
     // Two threads may have written the same object at the same moment: it is one.
-    if (objects.written[index] !== 1 || this.#written.has(checksum)) return;
-    this.#written.add(checksum);
+    if (objects.written[index] !== 1 || !this.#written.add('file', checksum)) return;
     this.stats.contentWritten++;
     this.stats.contentBytesWritten += objects.contentBytes[index] as number;
     this.stats.storedBytesWritten += objects.storedBytes[index] as number;
