@@ -87,33 +87,41 @@ test("a push through the system's sftp", { skip: skipSftp }, async (t) => {
   await assert.rejects(push(await Repo.open(join(directory, 'repo-archive')), nowhere), { code: 'OSTREE_PUSH_FAILED' });
 });
 
-test('killed at any file, what is there is sound, and the next push sends what is missing', { skip }, async (t) => {
-  const directory = scratch(t);
-  const { repo, second } = await source(directory);
-  const code = `const { Repo, push, directoryTarget } = await import(${JSON.stringify(import.meta.resolve('../index.js'))});
-    const [path, at, last] = process.argv.slice(1);
-    await push(await Repo.open(path), directoryTarget(at), { workers: 0 }, undefined, (event) => {
-      if (event.type === 'sent' && event.files === Number(last)) process.kill(process.pid, 'SIGKILL');
+for (const over of ['directory', 'sftp'] as const) {
+  test(`killed at any file, what is there is sound, and the next push sends what is missing: ${over}`, {
+    skip: over === 'sftp' ? skipSftp : skip,
+  }, async (t) => {
+    const directory = scratch(t);
+    const { repo, second } = await source(directory);
+    const options = { arguments: ['-D', String(server)] };
+    const targetOf = (at: string): PushTarget => (over === 'sftp' ? sftpTarget({ ...options, directory: at }) : directoryTarget(at));
+    const code = `const { Repo, push, directoryTarget, sftpTarget } = await import(${JSON.stringify(import.meta.resolve('../index.js'))});
+      const [path, at, last] = process.argv.slice(1);
+      const target = ${over === 'sftp'} ? sftpTarget({ ...${JSON.stringify(options)}, directory: at }) : directoryTarget(at);
+      await push(await Repo.open(path), target, { workers: 0 }, undefined, (event) => {
+        if (event.type === 'sent' && event.files === Number(last)) process.kill(process.pid, 'SIGKILL');
+      });
+      console.log('whole');`;
+    const whole = join(directory, 'whole');
+    let files = 0;
+    await push(repo, targetOf(whole), {}, undefined, (event) => {
+      if (event.type === 'sent') files = event.files;
     });
-    console.log('whole');`;
-  const whole = join(directory, 'whole');
-  let files = 0;
-  await push(repo, directoryTarget(whole), {}, undefined, (event) => {
-    if (event.type === 'sent') files = event.files;
+    assert.ok(files > 20);
+    const ends = over === 'sftp' ? [files - 3] : [files - 8, files - 5, files - 3, files - 2, files - 1];
+    for (const last of [1, 2, Math.floor(files / 2), ...ends]) {
+      const at = join(directory, `killed-${last}`);
+      const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', code, repo.path, at, String(last)]);
+      assert.equal(signal, 'SIGKILL');
+      assert.equal(isSound(at), true, `after ${last}`);
+      const again: PushResult = await push(repo, targetOf(at));
+      assert.ok(again.present >= Math.min(last, again.present + again.objects), `after ${last}: ${again.present}`);
+      assert.equal(isSound(at), true);
+      assert.equal(ostree(at, 'rev-parse', 'main').trim(), second);
+      assert.deepEqual(readFileSync(join(at, 'summary')), readFileSync(join(repo.path, 'summary')));
+    }
   });
-  assert.ok(files > 20);
-  for (const last of [1, 2, Math.floor(files / 2), files - 8, files - 5, files - 3, files - 2, files - 1]) {
-    const at = join(directory, `killed-${last}`);
-    const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', code, repo.path, at, String(last)]);
-    assert.equal(signal, 'SIGKILL');
-    assert.equal(isSound(at), true, `after ${last}`);
-    const again: PushResult = await push(repo, directoryTarget(at));
-    assert.ok(again.present >= Math.min(last, again.present + again.objects), `after ${last}: ${again.present}`);
-    assert.equal(isSound(at), true);
-    assert.equal(ostree(at, 'rev-parse', 'main').trim(), second);
-    assert.deepEqual(readFileSync(join(at, 'summary')), readFileSync(join(repo.path, 'summary')));
-  }
-});
+}
 
 test('what is refused: damage, other modes, partial commits, refs that are not there', { skip }, async (t) => {
   const directory = scratch(t);
