@@ -3,6 +3,7 @@ export * from './decompress.ts';
 export { COMPRESSION_HEAD_BYTES, type Compression, detectCompression } from './detect-compression.ts';
 export * from './errors.ts';
 export { gzipParallel } from './gzip-parallel.ts';
+export { decompressAny, sniffCompression } from './sniff.ts';
 export {
   MAX_ENTRIES,
   MAX_HOLE_BYTES,

@@ -3,14 +3,13 @@
  * Nothing is unpacked.
  */
 import { createHash } from 'node:crypto';
-import { type TarEntry, TarParser } from '@cambium/archive';
+import { decompressAny, type TarEntry, TarParser } from '@cambium/archive';
 import { type Bytes, type Checksum, concat, type DiffId, decodeUtf8, isKnownError, KnownError, splitDigest } from '@cambium/base';
 import type { ContentStream, ContentWriter, FileHeader, Transaction } from '@cambium/ostree';
 import { S_IFLNK, S_IFREG, type Xattr } from '@cambium/tree';
 import { bridgeError } from './errors.ts';
 import { type LayerCommit, WHITEOUT_HEADER, writeLayerCommit } from './layer-commit.ts';
 import { directoryMode, LayerTree } from './layer-tree.ts';
-import { plainLayer } from './plain-layer.ts';
 
 /** Contents up to this size travel to the writer whole; larger ones in pieces. */
 const WHOLE_FILE_BYTES = 256 * 1024;
@@ -53,7 +52,8 @@ export async function importLayer(transaction: Transaction, input: LayerInput, s
   const hash = createHash(algorithm);
   let tarBytes = 0;
   try {
-    for await (const chunk of plainLayer(input.open(signal), limitBytes, signal)) {
+    // The compression is read from the bytes: media types of real images are wrong often enough.
+    for await (const chunk of decompressAny(input.open(signal), { limitBytes, ...(signal === undefined ? {} : { signal }) })) {
       signal?.throwIfAborted();
       tarBytes += chunk.byteLength;
       hash.update(chunk);

@@ -18,6 +18,7 @@ export const COMMAND_TREE: Group = {
         { name: 'digest', summary: 'Print the digest of an image', load: async () => (await import('./image/digest.ts')).command },
         { name: 'list', summary: 'List the images of a repository, layout or archive', load: async () => (await import('./image/list.ts')).command },
         { name: 'tag', summary: 'Give an image a further tag, where it is', load: async () => (await import('./image/tag.ts')).command },
+        { name: 'validate', summary: 'Read all of an image and say what is wrong with it', load: async () => (await import('./image/validate.ts')).command },
       ],
     },
     {

@@ -1,5 +1,6 @@
 export type { ImageFormat } from './copy/changes.ts';
 export * from './copy/copy-image.ts';
+export * from './copy/validate-image.ts';
 export * from './errors.ts';
 export * from './image/documents.ts';
 export * from './image/media-types.ts';

@@ -1,12 +1,11 @@
 /** The commit inside an image, out of it again: the same checksum, complete, verified as its remote wants it. */
 import { createHash } from 'node:crypto';
-import { TarParser } from '@cambium/archive';
+import { decompressAny, TarParser } from '@cambium/archive';
 import { type Checksum, isKnownError, KnownError, splitDigest } from '@cambium/base';
 import type { ResolvedImage } from '@cambium/oci';
 import { type Metadata, type Repo, Transaction, traverse } from '@cambium/ostree';
 import { bridgeError } from '../errors.ts';
 import { MAX_LAYER_BYTES } from '../import-layer.ts';
-import { plainLayer } from '../plain-layer.ts';
 import { type ImageLayer, imageParts } from './image-parts.ts';
 import { ObjectReceiver } from './object-layer.ts';
 
@@ -77,7 +76,7 @@ async function readObjects(transaction: Transaction, image: ResolvedImage, { des
   const { algorithm, hex } = splitDigest(diffId);
   const hash = createHash(algorithm);
   try {
-    for await (const chunk of plainLayer(image.source.blob(descriptor, options.signal), MAX_LAYER_BYTES, options.signal)) {
+    for await (const chunk of decompressAny(image.source.blob(descriptor, options.signal), { limitBytes: MAX_LAYER_BYTES })) {
       options.signal?.throwIfAborted();
       hash.update(chunk);
       parser.write(chunk);

@@ -1,5 +1,5 @@
 /** Copies an image from any place to any other: what is there already is not sent, what is sent is verified while it passes. */
-import { compress, decompress, detectCompression } from '@cambium/archive';
+import { compress, decompressAny } from '@cambium/archive';
 import { type Bytes, mapLimit } from '@cambium/base';
 import { ociError } from '../errors.ts';
 import { isIndex } from '../image/documents.ts';
@@ -149,26 +149,13 @@ async function moveBlob(
     const { how } = await sink.putBlob({ known: descriptor, open, mountFrom }, signal);
     return { descriptor, how };
   }
-  const recompressed = (): Bytes => through(open(), recompress, level);
+  const recompressed = (): Bytes => {
+    const plain = decompressAny(open());
+    return recompress === 'none' ? plain : compress(plain, recompress, level === undefined ? {} : { level });
+  };
   const { digest, size, how } = await sink.putBlob({ open: recompressed }, signal);
   const { annotations: _annotations, ...rest } = descriptor;
   return { descriptor: { ...rest, mediaType: retyped(descriptor.mediaType, recompress), digest, size }, how };
-}
-
-/** The compression of the bytes counts, not that of the media type. */
-async function* through(source: Bytes, kind: LayerCompression, level: number | undefined): Bytes {
-  const iterator = source[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  const head = first.done === true ? new Uint8Array(0) : new Uint8Array(first.value);
-  const whole: Bytes = {
-    async *[Symbol.asyncIterator]() {
-      if (head.byteLength > 0) yield head;
-      yield* { [Symbol.asyncIterator]: () => iterator };
-    },
-  };
-  const plain = decompress(whole, detectCompression(head));
-  if (kind === 'none') yield* plain;
-  else yield* compress(plain, kind, level === undefined ? {} : { level });
 }
 
 function retyped(mediaType: string, kind: LayerCompression): string {
