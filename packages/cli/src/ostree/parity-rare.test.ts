@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setXattr } from '@cambium/system';
-import { type RunResult, run, scratch } from '@cambium/testkit';
+import { defer, type RunResult, run, scratch, startStaticServer } from '@cambium/testkit';
 import { runOurs } from './our-command.test.ts';
 import { ANY_ORDER, buildWorld, COMMIT, compare, line, type Step, setUp, skip } from './two-worlds.test.ts';
 
@@ -18,6 +18,7 @@ test('commit: messages, editors, dates, links of checkouts', { skip }, async (t)
   await compare(
     scratch(t),
     [
+      line('config set core.fsync false'),
       line('commit -b main -m body tree'),
       line('commit -b main -m body -F tree/file tree --disable-fsync'),
       line('commit -b main -F tree/nothing second'),
@@ -45,6 +46,7 @@ test('commit: messages, editors, dates, links of checkouts', { skip }, async (t)
 
 test('checkout: caches, whiteouts, lists; show of files', { skip }, async (t) => {
   await compare(scratch(t), [
+    line('config set core.fsync false'),
     setUp(`${COMMIT} --tree=dir=tree`),
     line('checkout -Uz main zero'),
     line('checkout -U --disable-cache main fresh'),
@@ -87,6 +89,8 @@ test('pulls on one machine: every flag', { skip }, async (t) => {
   for (const mode of ['archive', 'bare-user']) {
     await compare(scratch(t), [
       setUp(`init --repo=copy --mode=${mode}`),
+      // Nothing here is about crashes.
+      line('config set --repo=copy core.fsync false'),
       setUp('init --repo=cache --mode=archive'),
       setUp(`pull-local --repo=cache ${served} older`),
       line(`remote add --repo=copy --no-gpg-verify origin file://${served}`),
@@ -119,7 +123,7 @@ test('pulls on one machine: every flag', { skip }, async (t) => {
 test('settings of core, each with what it changes', { skip }, async (t) => {
   const settings = (text: string, more: (world: string) => void = () => undefined): Partial<Step> => ({
     before: (world) => {
-      writeFileSync(join(world, 'repo/config'), `[core]\nrepo_version=1\nmode=archive-z2\n${text}\n`);
+      writeFileSync(join(world, 'repo/config'), `[core]\nrepo_version=1\nmode=archive-z2\n${text.includes('fsync') ? '' : 'fsync=false\n'}${text}\n`);
       more(world);
     },
   });
@@ -169,6 +173,7 @@ test('settings about summaries and deltas', { skip }, async (t) => {
   const ours = (text: string): Promise<RunResult> => runOurs(line(text).args, { cwd: directory, env });
   const summary = join(directory, 'repo/summary');
   await theirs('init --repo=repo --mode=archive');
+  await theirs('config set core.fsync false');
   await theirs('commit -b main tree');
   await theirs('commit -b main second');
   for (const side of [theirs, ours]) {
@@ -204,6 +209,7 @@ test('settings about summaries and deltas', { skip }, async (t) => {
       assert.equal(made.status, 0, made.stderr);
       const copy = `--repo=${name}`;
       await theirs(`init ${copy} --mode=bare-user`);
+      await theirs(`config ${copy} set core.fsync false`);
       if (index !== 0) await theirs(`pull-local ${copy} repo ${(await theirs('rev-parse main^')).stdout.trim()}`);
       await taker(`config ${copy} set core.sign-verify-deltas true`);
       // libostree asks for a key, and looks at it, only when there is a signature: so it takes what anybody made.
@@ -222,6 +228,59 @@ test('settings about summaries and deltas', { skip }, async (t) => {
     }
   }
   assert.deepEqual(readdirSync(join(directory, 'repo')).includes('deltas'), false);
+  await theirs('static-delta generate main');
+  await ours('static-delta generate main --empty');
+  const parent = (await theirs('rev-parse main^')).stdout.trim();
+  for (const text of [
+    'static-delta list',
+    `static-delta show ${parent}-${commit}`,
+    'static-delta indexes',
+    'static-delta reindex',
+    `static-delta reindex --to=${commit}`,
+    'static-delta reindex --to=main',
+    'static-delta indexes',
+    'static-delta delete nothing',
+    `static-delta delete ${parent}-${parent}`,
+  ]) {
+    const [mine, peers] = [await ours(text), await theirs(text)];
+    assert.deepEqual([mine.status, mine.stdout.split('\n').sort()], [peers.status, peers.stdout.split('\n').sort()], text);
+  }
+  assert.equal((await ours(`static-delta delete ${parent}-${commit}`)).status, 0);
+  assert.equal((await theirs(`static-delta delete ${commit}`)).status, 0);
+  for (const side of [ours, theirs]) assert.equal((await side('static-delta list')).stdout, '(No static deltas)\n');
+});
+
+test('summaries kept at another place', { skip }, async (t) => {
+  const directory = scratch(t);
+  buildWorld(directory);
+  const env = { ...process.env, LC_ALL: 'C.UTF-8', OSTREE_REPO: 'repo', OSTREE_DUMMY_SIGN_ENABLED: '1' };
+  const theirs = (text: string): Promise<RunResult> => run('ostree', line(text).args, { cwd: directory, env, accept: 'any' });
+  const ours = (text: string): Promise<RunResult> => runOurs(line(text).args, { cwd: directory, env });
+  await theirs('init --repo=repo --mode=archive');
+  await theirs('commit -b main tree');
+  // Only signed ones are kept.
+  await theirs('summary -u --sign=k1 --sign-type=dummy');
+  const server = await startStaticServer({ directory: join(directory, 'repo') });
+  defer(t, () => server.stop());
+  const found = new Map<unknown, unknown[]>();
+  for (const [side, name] of [
+    [ours, 'ours'],
+    [theirs, 'theirs'],
+  ] as const) {
+    await theirs(`init --repo=${name} --mode=archive`);
+    await theirs(`remote add --repo=${name} --no-gpg-verify origin ${server.url}`);
+    mkdirSync(join(directory, `${name}-cache`));
+    const rows: unknown[] = [];
+    for (const text of ['pull OPTIONS origin main', 'remote refs OPTIONS origin', 'remote summary OPTIONS origin']) {
+      const done = await side(text.replace('OPTIONS', `--repo=${name} --cache-dir=${name}-cache`));
+      // libostree adds a rate to what a pull says.
+      const said = text.startsWith('pull') ? '' : done.stdout;
+      rows.push([text, done.status, said, readdirSync(join(directory, `${name}-cache`), { recursive: true }).sort()]);
+    }
+    found.set(name, rows);
+  }
+  assert.deepEqual(found.get('ours'), found.get('theirs'));
+  assert.match(JSON.stringify(found.get('ours')), /summaries/);
 });
 
 test('init makes no repository where none was named', { skip }, async (t) => {
