@@ -131,6 +131,7 @@ export const KILLS: readonly Kill[] = [
     command: `commit --repo=source -b main --fsync=false --generate-sizes ${COMMIT} tree`,
     repo: 'source',
     result: repoState('source'),
+    points: 2,
   },
   {
     name: 'commit, each object flushed, signed',
@@ -138,30 +139,35 @@ export const KILLS: readonly Kill[] = [
     command: `commit --repo=user -b new --gpg-sign=KEY ${COMMIT} tree`,
     repo: 'user',
     result: repoState('user'),
+    points: 2,
   },
   {
     name: 'pull over HTTP, nothing flushed',
     command: 'pull --repo=user --disable-fsync --url=URL origin main',
     repo: 'user',
     result: repoState('user'),
+    points: 2,
   },
   {
     name: 'pull over HTTP, each object flushed, its parents too',
     command: 'pull --repo=user --per-object-fsync --depth=-1 --url=URL origin main',
     repo: 'user',
     result: repoState('user'),
+    points: 2,
   },
   {
     name: 'pull over HTTP, trusted, into an archive',
     command: 'pull --repo=empty --http-trusted --url=URL origin main',
     repo: 'empty',
     result: repoState('empty'),
+    points: 2,
   },
   {
     name: 'pull over HTTP, trusted, nothing flushed',
     command: 'pull --repo=empty --http-trusted --disable-fsync --url=URL origin main',
     repo: 'empty',
     result: repoState('empty'),
+    points: 2,
   },
   { name: 'pull over HTTP into bare', command: 'pull --repo=bare --url=URL origin main', repo: 'bare', result: repoState('bare'), points: 2 },
   {
@@ -170,8 +176,16 @@ export const KILLS: readonly Kill[] = [
     command: 'pull --repo=empty --commit-metadata-only --depth=-1 --url=URL origin main',
     repo: 'empty',
     result: repoState('empty'),
+    points: 2,
   },
-  { name: 'pull of a directory', loses: true, command: 'pull --repo=empty --subpath=/sub --url=URL origin main', repo: 'empty', result: repoState('empty') },
+  {
+    name: 'pull of a directory',
+    loses: true,
+    command: 'pull --repo=empty --subpath=/sub --url=URL origin main',
+    repo: 'empty',
+    result: repoState('empty'),
+    points: 2,
+  },
   {
     name: 'pull-local, nothing flushed, verified',
     command: 'pull-local --repo=empty --disable-fsync --untrusted source main',
@@ -201,6 +215,7 @@ export const KILLS: readonly Kill[] = [
     command: 'static-delta generate --repo=source --from=FIRST --to=SECOND --inline',
     repo: 'source',
     result: deltaState('source'),
+    points: 2,
   },
   {
     name: 'static-delta reindex',
@@ -218,6 +233,7 @@ export const KILLS: readonly Kill[] = [
     result: treeState('out'),
     also: 'out',
     stays: true,
+    points: 2,
   },
   {
     name: 'export',
@@ -227,6 +243,7 @@ export const KILLS: readonly Kill[] = [
     result: (world) => [fileState('out/tar')(world), namesState('out')(world)],
     also: 'out',
     stays: true,
+    points: 2,
   },
   { name: 'refs, an alias', command: 'refs --repo=source --alias --create=alias main', repo: 'source', result: repoState('source'), points: 2 },
   { name: 'refs, moved by force', command: 'refs --repo=source --force --create=main FIRST', repo: 'source', result: repoState('source'), points: 2 },
@@ -265,7 +282,7 @@ export const KILLS: readonly Kill[] = [
     result: repoState('usb/.ostree/repo'),
     also: 'usb',
     stays: true,
-    points: 5,
+    points: 3,
   },
   {
     name: 'repair',
@@ -274,7 +291,7 @@ export const KILLS: readonly Kill[] = [
     command: 'repair --repo=source --from=whole',
     repo: 'source',
     result: repoState('source'),
-    points: 5,
+    points: 3,
   },
   {
     name: 'fsck that removes what is damaged',

@@ -32,7 +32,8 @@ const skip = needsPeer('ostree', 'cp', 'gpg', 'gpgconf');
 /** Returns the changes to stop at. */
 function placesOf(changes: number, count: number | undefined): number[] {
   const [from = 1, to = changes] = POINTS.split('-').map(Number);
-  if (POINTS === '') return spreadOver(changes, count ?? FEW_POINTS);
+  // Of two, that in the middle and the last: before it a half-written file is whole, and has no name yet.
+  if (POINTS === '') return count === 2 ? [Math.ceil(changes / 2), changes] : spreadOver(changes, count ?? FEW_POINTS);
   const all = Array.from({ length: changes }, (_, i) => i + 1);
   return POINTS === 'all' ? all : all.filter((at) => at >= from && at <= to);
 }

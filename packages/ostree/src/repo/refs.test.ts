@@ -72,6 +72,16 @@ test('an abbreviation that fits two commits is ambiguous', async (t) => {
   assert.ok(repo.refs.resolve(`ab${'cd'.repeat(30)}0`).endsWith('00'));
 });
 
+test('what is too long for the name of a file is no ref, and becomes none', async (t) => {
+  const { repo, checksum } = await commitOurs(join(scratch(t), 'r'), 'archive', scratch(t));
+  for (const ref of ['x'.repeat(256), `a/${'é'.repeat(128)}`, `${'a/'.repeat(2500)}b`]) {
+    assert.equal(repo.refs.read(ref), undefined);
+    assert.throws(() => repo.refs.resolve(ref), { code: 'OSTREE_REF_NOT_FOUND' });
+    assert.throws(() => repo.refs.write(ref, checksum), { code: 'OSTREE_REF_INVALID' });
+    assert.throws(() => repo.refs.write(ref, undefined), { code: 'OSTREE_REF_INVALID' });
+  }
+});
+
 test('a damaged ref, a FIFO or a device in its place hurt only who asks for them', async (t) => {
   const { repo, checksum } = await commitOurs(join(scratch(t), 'r'), 'archive', scratch(t));
   const heads = join(repo.path, 'refs/heads');

@@ -148,6 +148,15 @@ export class Refs {
   }
 
   #writeFile(base: string, ref: string, checksum: Checksum | undefined, sync: boolean): void {
+    try {
+      this.#replaceFile(base, ref, checksum, sync);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENAMETOOLONG') throw error;
+      throw ostreeError('OSTREE_REF_INVALID', `Cannot write ref "${ref.slice(0, 80)}…": too long for the name of a file`, { cause: error });
+    }
+  }
+
+  #replaceFile(base: string, ref: string, checksum: Checksum | undefined, sync: boolean): void {
     const file = join(base, ref);
     if (checksum === undefined) {
       try {
@@ -264,7 +273,8 @@ function readRefFile(path: string): Checksum | undefined {
       .trimEnd();
   } catch (error) {
     const code = errnoOf(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    // A name that is too long for a file is that of no ref.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined;
     // A link in circles, a socket.
     throw code === 'ELOOP' || code === 'ENXIO' ? refuse('no regular file') : error;
   }
