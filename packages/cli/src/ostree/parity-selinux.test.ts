@@ -199,6 +199,13 @@ test('later than libostree 2022.7: what epoch 1 labels, and refusals of our own'
   assert.deepEqual([await labelOf('/usr/etc/shadow'), await labelOf('/etc/shadow')], ['u:r:usr_t:s0', 'u:r:shadow_t:s0']);
   await ours('commit -b labelled --selinux-policy=root --selinux-labeling-epoch=1 root');
   assert.deepEqual([await labelOf('/usr/etc/shadow'), await labelOf('/etc/shadow')], ['u:r:shadow_t:s0', 'u:r:shadow_t:s0']);
+  // As printed by `ostree commit` of libostree 2026.4 with the same flags, and SOURCE_DATE_EPOCH=0.
+  for (const [epoch, checksum] of [
+    [0, '8cc41d79646b53304d0ca107794623e59e11c80270214fa301509c4250b6cc25'],
+    [1, 'd797a96f07159811c9d8ade9d7ffb9c7cfd3fcaf97502535cf8efb945aee89bc'],
+  ] as const) {
+    assert.equal(await ours(`commit --orphan --canonical-permissions --selinux-policy=root --selinux-labeling-epoch=${epoch} root`), `${checksum}\n`);
+  }
   assert.match(await ours('commit --orphan --selinux-labeling-epoch=2 root'), /^error: Unknown SELinux labeling epoch: 2\n$/);
   await ours('init --repo=own --mode=bare-user-only');
   assert.match(await ours('commit --repo=own --orphan --selinux-policy=root root'), /^error: Cannot commit: bare-user-only repositories have no place/);
