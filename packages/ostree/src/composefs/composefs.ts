@@ -16,7 +16,7 @@ import { loosePath } from '../format/object-path.ts';
 import type { TreeRoot } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import { encodeImage } from './erofs-image.ts';
-import { FsVerityHasher, fsVerityDigest } from './fs-verity.ts';
+import { FsVerityHasher } from './fs-verity.ts';
 import { completeRoot, type ImageInode, type ImageNode, InodeMaker, linkDots } from './image-tree.ts';
 
 /** Key of a commit's metadata: the fs-verity digest of the image of its tree (ay, 32 bytes). */
@@ -142,6 +142,7 @@ class FileInodes {
   readonly #maker: InodeMaker;
   readonly #verity: boolean;
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  readonly #hasher = new FsVerityHasher();
 
   constructor(repo: Repo, maker: InodeMaker, verity: boolean) {
     this.#repo = repo;
@@ -160,15 +161,15 @@ class FileInodes {
   async #read(checksum: Checksum, signal: AbortSignal | undefined): Promise<ImageInode> {
     try {
       const { header, content } = this.#repo.loadFile(checksum, SCRATCH_BYTES / 2, this.#scratch);
-      const digest = content.byteLength === 0 ? undefined : fsVerityDigest(content);
-      return this.#maker.file(header, content.byteLength, digest && { path: pathOf(checksum), digest });
+      if (content.byteLength === 0) return this.#maker.file(header, 0, undefined);
+      this.#hasher.update(content);
+      return this.#maker.file(header, content.byteLength, { path: pathOf(checksum), digest: this.#hasher.digest() });
     } catch (error) {
       if (!isKnownError(error, 'OSTREE_OBJECT_TOO_LARGE')) throw error;
     }
-    const hasher = new FsVerityHasher();
-    const atOnce = this.#repo.readPieces(checksum, this.#scratch, (piece) => hasher.update(piece));
-    if (!atOnce) for await (const piece of this.#repo.openFile(checksum, signal)) hasher.update(piece);
-    return this.#inode(checksum, hasher.digest());
+    const atOnce = this.#repo.readPieces(checksum, this.#scratch, (piece) => this.#hasher.update(piece));
+    if (!atOnce) for await (const piece of this.#repo.openFile(checksum, signal)) this.#hasher.update(piece);
+    return this.#inode(checksum, this.#hasher.digest());
   }
 
   #inode(checksum: Checksum, digest: Uint8Array | undefined): ImageInode {
