@@ -134,6 +134,8 @@ const ADDED_FLAGS: Readonly<Record<string, readonly string[]>> = {
   fsck: ['resume'],
   pull: ['low-speed-limit-bytes', 'low-speed-time-seconds', 'max-outstanding-fetcher-requests', 'disable-retry-on-network-errors'],
   refs: ['revision'],
+  'remote refs': ['revision'],
+  'remote summary': ['list-metadata-keys', 'print-metadata-key'],
   show: ['print-hex'],
   sign: ['keys-file', 'keys-dir'],
   'static-delta apply-offline': ['keys-file', 'keys-dir'],

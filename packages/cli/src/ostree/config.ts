@@ -1,4 +1,4 @@
-import type { KeyFile } from '@cambium/ostree';
+import { type KeyFile, parseRepoSettings } from '@cambium/ostree';
 import { writeConfig } from './repo-config.ts';
 import { OstreeFailure, UsageError, type Verb } from './verb.ts';
 
@@ -25,6 +25,8 @@ export const command: Verb<typeof flags> = {
         if (name === undefined || value === undefined) throw new OstreeFailure('KEY and VALUE must be specified');
         const [group, key] = splitKey(values.group, name);
         config.set(group, key, value);
+        // As later versions of libostree: with a value that is none the repository could not be opened any more, nor mended by this command.
+        parseRepoSettings(config, repo.path);
         writeConfig(repo);
         return undefined;
       }

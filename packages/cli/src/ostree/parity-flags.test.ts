@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { closeServer, defer, needsPeer, run, scratch, startStaticServer } from '@cambium/testkit';
-import type { Command } from '../command.ts';
+import type { Command, Group, Leaf } from '../command.ts';
 import { COMMAND_TREE } from '../tree.ts';
 import { runOurs } from './our-command.test.ts';
 
@@ -18,6 +18,8 @@ const LATER: Readonly<Record<string, readonly string[]>> = {
   pull: ['low-speed-limit-bytes', 'low-speed-time-seconds', 'max-outstanding-fetcher-requests', 'disable-retry-on-network-errors'],
   'pull-local': ['disable-static-deltas'],
   refs: ['revision'],
+  'remote refs': ['revision'],
+  'remote summary': ['list-metadata-keys', 'print-metadata-key'],
   show: ['list-metadata-keys', 'list-detached-metadata-keys', 'print-hex'],
   sign: ['keys-file', 'keys-dir'],
   summary: ['list-metadata-keys', 'print-metadata-key', 'add-metadata', 'sign', 'sign-type'],
@@ -29,7 +31,8 @@ test('every flag of later versions is there; what needs a running system is refu
   const verbs = COMMAND_TREE.children.find(({ name }) => name === 'ostree');
   assert.ok(verbs !== undefined && 'children' in verbs);
   for (const [verb, names] of Object.entries(LATER)) {
-    const leaf = verbs.children.find(({ name }) => name === verb);
+    let leaf: Leaf | Group | undefined = verbs;
+    for (const word of verb.split(' ')) leaf = leaf !== undefined && 'children' in leaf ? leaf.children.find(({ name }) => name === word) : undefined;
     assert.ok(leaf !== undefined && 'load' in leaf, verb);
     const { flags } = (await leaf.load()) as Command;
     for (const name of names) assert.ok(flags[name] !== undefined, `${verb} --${name}`);
@@ -38,6 +41,25 @@ test('every flag of later versions is there; what needs a running system is refu
   const sysroot = await runOurs(['remote', 'list', '--sysroot=/'], { cwd: directory, env });
   assert.equal(sysroot.status, 1);
   assert.match(sysroot.stderr, /error: Unknown option --sysroot/);
+});
+
+test('config: what would make the repository unusable is not set; refs of a remote with their commits', async (t) => {
+  const cwd = scratch(t);
+  const ours = (line: string) => runOurs(line.split(' '), { cwd, env });
+  await ours('init --repo=repo --mode=archive');
+  const wrong = await ours('config --repo=repo set core.min-free-space-size invalidvalue');
+  // As libostree 2026.4 has it.
+  assert.equal(wrong.stderr, "error: Invalid min-free-space-size 'invalidvalue': It should be of the format '123MB', '123GB' or '123TB'\n");
+  assert.equal((await ours('config --repo=repo set core.mode nonsense')).status, 1);
+  assert.equal((await ours('config --repo=repo set core.min-free-space-size 100MB')).status, 0);
+  assert.equal((await ours('config --repo=repo get core.min-free-space-size')).stdout, '100MB\n');
+  const commit = (await ours('commit --repo=repo -b main --tree=dir=repo/refs --timestamp=@9')).stdout.trim();
+  await ours('summary --repo=repo -u --add-metadata=org.example.note="x"');
+  await ours(`remote add --repo=repo --no-gpg-verify origin file://${cwd}/repo`);
+  assert.equal((await ours('remote refs --repo=repo -r origin')).stdout, `origin:main\t${commit}\n`);
+  assert.equal((await ours('remote summary --repo=repo --print-metadata-key=org.example.note origin')).stdout, "'x'\n");
+  assert.match((await ours('remote summary --repo=repo --list-metadata-keys origin')).stdout, /^org\.example\.note$/m);
+  assert.equal((await ours('remote summary --repo=repo --print-metadata-key=no origin')).stderr, "error: No such metadata key 'no'\n");
 });
 
 test('pull: a server that trickles is given up after the time that was asked for, without another try', { skip: needsPeer('ostree') }, async (t) => {

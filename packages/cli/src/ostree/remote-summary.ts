@@ -3,7 +3,10 @@ import { SIGNATURE_SHAPE, SUMMARY_SHAPE } from './json.ts';
 import { printRemoteRefs, printRemoteSummary } from './remote-network.ts';
 import type { Verb } from './verb.ts';
 
-const refsFlags = { 'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' } } as const;
+const refsFlags = {
+  revision: { kind: 'flag', short: 'r', help: 'Show revisions in listing' },
+  'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' },
+} as const;
 
 export const refs: Verb<typeof refsFlags> = {
   summary: 'List remote refs',
@@ -12,12 +15,14 @@ export const refs: Verb<typeof refsFlags> = {
   json: '[{ ref, commit }]; refs as the remote calls them',
   examples: [{ command: 'cambium ostree remote refs --repo=./repo origin', explains: 'Say what a remote has' }],
   async run(context, { values, operands: [name] }) {
-    await printRemoteRefs(context, await context.openRepo(), { ...values, raw: false }, name);
+    await printRemoteRefs(context, await context.openRepo(), values, name);
     return undefined;
   },
 };
 
 const summaryFlags = {
+  'list-metadata-keys': { kind: 'flag', help: 'List the available metadata keys' },
+  'print-metadata-key': { kind: 'text', value: 'KEY', help: 'Print string value of metadata key' },
   'cache-dir': { kind: 'text', value: 'DIR', help: 'Use custom cache dir', completes: 'directory' },
   raw: { kind: 'flag', help: 'Show raw variant data' },
 } as const;

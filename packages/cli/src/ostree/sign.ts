@@ -55,10 +55,29 @@ function verify(context: VerbContext, repo: Repo, commit: Checksum, engine: RawS
   if (values['keys-file'] !== undefined) given.push(...readKeys(values['keys-file'], engine.type, options));
   const trust: EngineTrust = { ...system, trusted: given.length > 0 ? given : system.trusted };
   const bytes = repo.readMetadata('commit', commit);
-  const valid = checkRawSignatures(trust, bytes, repo.readDetachedMetadata(commit)).find((report) => report.valid);
-  if (valid === undefined) throw new OstreeFailure('No valid signatures found');
+  const reports = checkRawSignatures(trust, bytes, repo.readDetachedMetadata(commit));
+  const valid = reports.find((report) => report.valid);
+  // libostree tells of keys that it has read somewhere, not of those on the command line.
+  const tells = texts.length === 0 || values['keys-file'] !== undefined;
+  if (valid === undefined) throw new OstreeFailure(tells ? whyNone(trust, reports.length) : 'No valid signatures found');
   const details = valid.engine === 'dummy' ? 'Signature verified' : `Signature verified successfully with key '${valid.key}'`;
   context.ui.result(`${valid.engine}: ${details}`);
+}
+
+/** More are counted only. */
+const MAX_NAMED_KEYS = 3;
+
+/** Returns libostree's words, its keys in its order: the last one read comes first. */
+function whyNone({ type, trusted, revoked }: EngineTrust, signatures: number): string {
+  if (type === 'dummy') return 'No valid signatures found';
+  if (trusted.length === 0) return `signature: ${type}: no keys loaded`;
+  if (signatures === 0) return `${type}: commit have no signatures of my type`;
+  const keys = [...new Set(trusted.map(({ key }) => key.id))].filter((id) => !revoked.has(id)).reverse();
+  const tried = signatures * keys.length;
+  if (tried === 0) return `${type}: no signatures found`;
+  if (tried > MAX_NAMED_KEYS) return `${type}: Signature couldn't be verified; tried ${tried} keys`;
+  const named = Array.from({ length: signatures }, () => keys.map((id) => `key '${id}'`)).flat();
+  return `${type}: Signature couldn't be verified with: ${named.join('; ')}`;
 }
 
 /** A signature is deleted by whichever half of the key is at hand. */

@@ -2,7 +2,6 @@ import { isKnownError } from '@cambium/base';
 import { parseVariantText, type Variant } from '@cambium/gvariant';
 import {
   commitRepoMetadata,
-  formatMetadataValue,
   formatRawSummary,
   formatSummary,
   type Metadata,
@@ -15,6 +14,7 @@ import type { Values } from '../command.ts';
 import { lookUp } from '../environment.ts';
 import { SUMMARY_SHAPE, summaryJson } from './json.ts';
 import { addRawSignatures, addSignatures, readSecretKeys } from './signing.ts';
+import { printSummaryMetadata } from './summary-metadata.ts';
 import { OstreeFailure, type Verb, type VerbContext } from './verb.ts';
 
 const flags = {
@@ -52,13 +52,7 @@ export const command: Verb<typeof flags> = {
     if (bytes === undefined) throw new OstreeFailure('openat(summary): No such file or directory');
     const summary = parseSummary(bytes);
     if (context.ui.json) context.ui.resultJson(summaryJson(summary));
-    else if (key !== undefined) {
-      const value = summary.metadata.find(([name]) => name === key)?.[1];
-      if (value === undefined) throw new OstreeFailure(`No such metadata key '${key}'`);
-      context.ui.result(formatMetadataValue(value));
-    } else if (values['list-metadata-keys']) {
-      for (const name of summary.metadata.map(([entry]) => entry).sort()) context.ui.result(name);
-    } else context.ui.write(values.raw ? formatRawSummary(summary) : formatSummary(summary));
+    else if (!printSummaryMetadata(context, summary, values)) context.ui.write(values.raw ? formatRawSummary(summary) : formatSummary(summary));
     return undefined;
   },
 };

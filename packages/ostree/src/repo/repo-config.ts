@@ -78,7 +78,10 @@ function parseMinFreeSpace(config: KeyFile): RepoSettings['minFreeSpace'] {
     const [, digits, unit] = /^(\d+)([MGT])B$/.exec(size) ?? [];
     const bytes = Number(digits) * { M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[(unit ?? 'M') as 'M' | 'G' | 'T'];
     if (digits === undefined || !Number.isSafeInteger(bytes)) {
-      throw ostreeError('OSTREE_CONFIG_INVALID', `Invalid core.min-free-space-size "${size}"`, { hint: 'Write a number followed by MB, GB or TB' });
+      throw ostreeError('OSTREE_CONFIG_INVALID', `Invalid core.min-free-space-size "${size}"`, {
+        hint: 'Write a number followed by MB, GB or TB',
+        data: { ostreeMessage: `Invalid min-free-space-size '${size}': It should be of the format '123MB', '123GB' or '123TB'` },
+      });
     }
     return { bytes };
   }
