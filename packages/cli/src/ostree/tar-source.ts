@@ -39,13 +39,17 @@ export async function* uncompressed(bytes: Bytes): Bytes {
   const source = bytes[Symbol.asyncIterator]();
   // A pipe may give a few bytes at a time.
   let head: Uint8Array = new Uint8Array(0);
-  while (head.byteLength < COMPRESSION_HEAD_BYTES) {
-    const next = await source.next();
-    if (next.done === true) break;
-    head = head.byteLength === 0 && next.value.byteLength >= COMPRESSION_HEAD_BYTES ? next.value : Buffer.concat([head, next.value]);
+  try {
+    while (head.byteLength < COMPRESSION_HEAD_BYTES) {
+      const next = await source.next();
+      if (next.done === true) break;
+      head = head.byteLength === 0 && next.value.byteLength >= COMPRESSION_HEAD_BYTES ? next.value : Buffer.concat([head, next.value]);
+    }
+    if (head.byteLength > 0) yield* decompress(startingWith(head, source), detectCompression(head));
+  } finally {
+    // Whoever stops in the middle leaves the file open otherwise.
+    await source.return?.();
   }
-  if (head.byteLength === 0) return;
-  yield* decompress(startingWith(head, source), detectCompression(head));
 }
 
 async function* startingWith(first: Uint8Array, rest: AsyncIterator<Uint8Array>): Bytes {
