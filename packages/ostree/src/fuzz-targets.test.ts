@@ -26,6 +26,7 @@ import {
   parseUserMeta,
 } from './format/object-format.ts';
 import { encodeSummary, parseSummary, SUMMARY_KEYS, summaryDeltas, summaryHasDeltaIndexes, summaryMode, summaryTime } from './format/summary.ts';
+import { answerTargets } from './fuzz-answers.test.ts';
 import { cookieHeader, readCookies } from './pull/cookies.ts';
 import { parseMetalink } from './pull/metalink.ts';
 import { parseMirrorList } from './pull/remote-urls.ts';
@@ -166,6 +167,7 @@ export function fuzzTargets(corpus: string): FuzzTarget[] {
   const cookies = join(corpus, 'fuzz.cookies.txt');
   return [
     ...objectTargets(seeds),
+    ...answerTargets(corpus, seeds('filez')),
     {
       name: 'key-file',
       seeds: seeds('config'),
