@@ -8,8 +8,8 @@
  * - `tmp_dir` must be apart, or two stores of one user share locks and events;
  * - the policy and the search registries are read from the home directory, so that is apart too.
  */
-import { accessSync, chmodSync, chownSync, constants, existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { accessSync, chmodSync, chownSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { mountsUnder, unmountAll } from './mounts.ts';
 import { firstReason, needsPeer, needsRoot, peer } from './peers.ts';
@@ -56,6 +56,8 @@ export interface PodmanEnvironment {
 }
 
 const OVERLAYFS_MAGIC = 0x794c7630;
+/** On a disk, also where tests have their files in memory: rootless podman 4.3.1 on a tmpfs waits 20 s for each container that ends. */
+const PLACE = '/var/tmp';
 
 /** Returns the reason to skip a test that runs podman this way, or false. */
 export function needsPodman(options: Pick<PodmanOptions, 'rootless'>): string | false {
@@ -79,7 +81,7 @@ export function needsPodmanNetwork(options: Pick<PodmanOptions, 'rootless'>): st
 
 /** Makes the environment. The caller stops it: `defer(t, () => environment.stop())`. */
 export async function podmanEnvironment(options: PodmanOptions): Promise<PodmanEnvironment> {
-  const directory = options.directory ?? scratchDirectory('cambium-podman-');
+  const directory = options.directory ?? scratchDirectory('cambium-podman-', PLACE);
   const user = options.rootless && process.getuid?.() === 0 ? throwawayUser(directory) : undefined;
   const uid = user?.uid ?? process.getuid?.() ?? 0;
   const home = join(directory, 'home');
@@ -151,7 +153,10 @@ export async function podmanEnvironment(options: PodmanOptions): Promise<PodmanE
       } else {
         await removeNetworks(runHere);
       }
-      if (user !== undefined) await killProcessesOf(user.uid);
+      if (user !== undefined) {
+        await killProcessesOf(user.uid);
+        rmSync(`/dev/shm/libpod_rootless_lock_${user.uid}`, { force: true });
+      }
       if (process.getuid?.() === 0) await unmountAll(mountsUnder(directory));
       removeAll(directory);
     },
@@ -230,7 +235,7 @@ function needsSubordinateIds(): string | false {
 }
 
 function needsPlainFileSystem(): string | false {
-  return statfsSync(tmpdir()).type === OVERLAYFS_MAGIC ? `${tmpdir()} is on overlayfs, which cannot hold another overlay` : false;
+  return statfsSync(PLACE).type === OVERLAYFS_MAGIC ? `${PLACE} is on overlayfs, which cannot hold another overlay` : false;
 }
 
 function mayOpen(device: string): boolean {

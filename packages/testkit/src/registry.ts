@@ -148,7 +148,7 @@ function forward(socketPath: string, incoming: IncomingMessage, outgoing: Server
     range: incoming.headers.range,
   };
   outgoing.once('close', () => records.push(record));
-  const onward = httpRequest({ socketPath, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answer) => {
+  const onward = httpRequest({ socketPath, agent: false, method: incoming.method, path: incoming.url, headers: incoming.headers }, (answer) => {
     record.status = answer.statusCode ?? 0;
     outgoing.writeHead(record.status, answer.headers);
     answer.on('data', (chunk: Buffer) => {
@@ -158,10 +158,14 @@ function forward(socketPath: string, incoming: IncomingMessage, outgoing: Server
     answer.once('error', () => outgoing.destroy());
   });
   onward.once('error', () => outgoing.destroy());
+  // In one piece, and on a connection of its own: sent as they came, the last bytes of an upload now and then met a connection
+  // that docker-registry 2.8 had closed, and the push failed.
+  const body: Buffer[] = [];
   incoming.on('data', (chunk: Buffer) => {
     record.sentBytes += chunk.byteLength;
+    body.push(chunk);
   });
-  incoming.pipe(onward);
+  incoming.once('end', () => onward.end(Buffer.concat(body)));
   outgoing.once('close', () => onward.destroy());
 }
 
