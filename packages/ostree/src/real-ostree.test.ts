@@ -36,7 +36,7 @@ export function makeTree(root: string): void {
   file('d/exe', 'exe\n', 0o755);
   file('d/suid', 'suid\n', 0o4755);
   file('d/sub/x', 'x\n', 0o600);
-  file('d/large', Buffer.alloc(3_000_000, 'abcdefghijk\n'));
+  file('d/large', Buffer.alloc(1_200_000, 'abcdefghijk\n'));
   file('unreadable', 'secret\n', 0o200);
   file('private/inside', 'inside\n', 0o640);
   symlinkSync('a', join(root, 'link'));
