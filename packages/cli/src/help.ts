@@ -41,11 +41,13 @@ export function renderCommandHelp(path: string, command: Command): string {
   }
   if (hasFlags) sections.push(`Options:\n${rows(flagRows(command.flags))}`);
   sections.push(`Common options:\n${rows(flagRows(globalFlagsFor(command)))}`);
-  if (command.examples.length > 0) {
-    sections.push(`Examples:\n${command.examples.map((example) => `  # ${example.explains}\n  ${example.command}`).join('\n')}`);
-  }
+  if (command.examples.length > 0) sections.push(renderExamples(command.examples));
   sections.push(exitLine());
   return `${sections.join('\n\n')}\n`;
+}
+
+export function renderExamples(examples: Command['examples']): string {
+  return `Examples:\n${examples.map((example) => `  # ${example.explains}\n  ${example.command}`).join('\n')}`;
 }
 
 export function renderGroupHelp(path: string, group: Group, examples: readonly string[] = []): string {

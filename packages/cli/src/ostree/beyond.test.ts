@@ -45,6 +45,11 @@ test('size and diff --sizes: table and JSON', { skip }, async (t) => {
   assert.equal(JSON.parse((await cambium(directory, 'size', '--repo=repo', '--json', 'main')).stdout).from, undefined);
 });
 
+test('the help of verbs that libostree has not shows examples', async (t) => {
+  for (const verb of ['push', 'repair', 'serve'])
+    assert.match((await cambium(scratch(t), 'ostree', verb, '--help')).stdout, new RegExp(`\\nExamples:\\n {2}# .*\\n {2}cambium ostree ${verb} --repo=`));
+});
+
 test('places that cannot be pushed to are refused, without the password that one has', { skip }, async (t) => {
   const directory = scratch(t);
   await peer(directory, 'init', '--repo=repo', '--mode=archive');

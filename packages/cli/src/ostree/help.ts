@@ -1,6 +1,6 @@
 /** Help in the form of GLib's `GOptionContext`, as libostree's command prints it. */
 import { type Flags, type Group, isGroup } from '../command.ts';
-import { renderFlag, renderOperands } from '../help.ts';
+import { renderExamples, renderFlag, renderOperands } from '../help.ts';
 import { COMMON_FLAGS, JSON_FLAG, REPO_FLAG, type Verb } from './verb.ts';
 
 const HELP_ROW: readonly [string, string] = ['-h, --help', 'Show help options'];
@@ -25,7 +25,8 @@ export function flagsOfVerb(verb: Verb): Flags {
 /** @param name as typed after `ostree`: `remote add` */
 export function renderVerbHelp(name: string, verb: Verb): string {
   const operands = renderOperands(verb);
-  return `Usage:\n  ostree ${name} [OPTION…]${operands === '' ? '' : ` ${operands}`}\n\n${verb.summary}\n\n${renderOptions([], flagRows(flagsOfVerb(verb)))}\n`;
+  const examples = verb.beyond === true ? `\n${renderExamples(verb.examples)}\n` : '';
+  return `Usage:\n  ostree ${name} [OPTION…]${operands === '' ? '' : ` ${operands}`}\n\n${verb.summary}\n\n${renderOptions([], flagRows(flagsOfVerb(verb)))}${examples}\n`;
 }
 
 /** @param name as typed after `ostree`; empty for all verbs */

@@ -171,7 +171,7 @@ test('options are read as GLib reads them', { skip }, async (t) => {
     line('--repo=repo ls main'),
     line('ls main -R --repo=repo'),
     line('ls -- main'),
-    line('ls --help'),
+    line('cat --help'),
     line('-v refs', { sameMessage: false }),
     line('nosuchverb'),
     line('--nosuchoption'),

@@ -31,6 +31,7 @@ export const command: Verb<typeof flags> = {
   ],
   flags,
   json: '{ dryRun, target, objects, objectBytes, present, deltas: [NAME], refs: [{ ref, from?, to }], summary: sent|same|none|other-refs }',
+  beyond: true,
   examples: [
     { command: 'cambium ostree push --repo=./repo /srv/www/repo os/stable', explains: 'Publish a ref to a directory' },
     { command: 'cambium ostree push --repo=./repo sftp://deploy@www.example.org/srv/repo', explains: 'Publish everything over SSH' },

@@ -34,6 +34,7 @@ export const command: Verb<typeof flags> = {
   operands: [{ name: 'COMMIT', help: '', optional: true, many: true }],
   flags,
   json: '{ dryRun, commits, objects, bad: [{ type, checksum, missing, message, healedFrom?, commits: [COMMIT], paths: [PATH], morePaths }], completed: [COMMIT], damaged: [COMMIT] }',
+  beyond: true,
   examples: [
     { command: 'cambium ostree repair --repo=./repo --from=/mnt/backup/repo', explains: 'Heal from another repository' },
     { command: 'cambium ostree repair --repo=./repo --from=shop.delta --from=origin', explains: 'Heal from a static delta, and the rest from a remote' },

@@ -17,6 +17,7 @@ export const command: Verb<typeof flags> = {
   description: ['Prints the URL for "ostree remote add", and serves until it gets SIGINT or SIGTERM. With --verbose every request is a line on stderr.'],
   operands: [],
   flags,
+  beyond: true,
   examples: [
     { command: 'cambium ostree serve --repo=./repo', explains: 'Serve to programs on this machine' },
     {

@@ -15,6 +15,8 @@ export interface VerbContext extends Context {
 export interface Verb<F extends Flags = Flags> extends Command<F> {
   /** The verb works without a repository and has no `--repo`. */
   readonly withoutRepo?: boolean;
+  /** libostree has no such verb: its help need not be libostree's, and shows the examples. */
+  readonly beyond?: true;
   run(context: VerbContext, args: Arguments<F>): Promise<number | undefined>;
 }
 
