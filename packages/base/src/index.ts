@@ -5,5 +5,6 @@ export * from './cursor.ts';
 export * from './errors.ts';
 export * from './ids.ts';
 export * from './json.ts';
+export * from './lazy.ts';
 export * from './pool.ts';
 export * from './system-errors.ts';

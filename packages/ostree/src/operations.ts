@@ -2,14 +2,7 @@
  * What takes long: pulling, committing, checking. Each function loads its module when it is first called: a process uses few of
  * them, and a command that loaded all would need 100 ms before it begins.
  */
-import type { Bytes } from '@cambium/base';
-
-/** The same function, with a promise of what it returns. */
-type Lazy<F> = F extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never;
-
-function lazy<F extends (...args: never[]) => unknown>(load: () => Promise<F>): Lazy<F> {
-  return (async (...args: Parameters<F>) => (await load())(...args)) as Lazy<F>;
-}
+import { type Bytes, type Lazy, lazy } from '@cambium/base';
 
 export const fsck: Lazy<typeof import('./check/fsck.ts').fsck> = lazy(async () => (await import('./check/fsck.ts')).fsck);
 export const prune: Lazy<typeof import('./check/prune.ts').prune> = lazy(async () => (await import('./check/prune.ts')).prune);

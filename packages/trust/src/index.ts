@@ -1,15 +1,7 @@
 export * from './errors.ts';
-export {
-  type ImportedKeys,
-  type ImportKeysOptions,
-  importOpenPgpKeys,
-  type ListKeysOptions,
-  listOpenPgpKeys,
-  type OpenPgpKey,
-  type OpenPgpSubkey,
-  type OpenPgpUserId,
-} from './gpg-keys.ts';
-export { requireGpgSecretKey, type SignOptions, signDetachedWithGpg } from './gpg-sign.ts';
+export * from './gpg.ts';
+export type { ImportedKeys, ImportKeysOptions, ListKeysOptions, OpenPgpKey, OpenPgpSubkey, OpenPgpUserId } from './gpg-keys.ts';
+export type { SignOptions } from './gpg-sign.ts';
 export type { GpgSignature } from './gpg-status.ts';
-export { type VerifyOptions, verifyDetachedWithGpg } from './gpg-verify.ts';
+export type { VerifyOptions } from './gpg-verify.ts';
 export * from './raw-signature.ts';

@@ -2,7 +2,6 @@
  * `cambium ostree …`: libostree's command line. Every failure is `error: MESSAGE` and exit status 1, a wrong call
  * shows the help first, an unknown verb X runs the program `ostree-X` when there is one.
  */
-import { spawn } from 'node:child_process';
 import { isKnownError } from '@cambium/base';
 import { paint, wantsColour } from '../colour.ts';
 import { type Group, isGroup, type Leaf } from '../command.ts';
@@ -105,7 +104,8 @@ function unknownVerb(name: string, word: string): string {
   return name === '' ? `Unknown command '${word}'` : `Unknown "${name}" subcommand '${word}'`;
 }
 
-function runExtension(path: string, args: readonly string[], invocation: Invocation): Promise<number> {
+async function runExtension(path: string, args: readonly string[], invocation: Invocation): Promise<number> {
+  const { spawn } = await import('node:child_process');
   return new Promise((resolve, reject) => {
     const child = spawn(path, args, { stdio: 'inherit', env: invocation.environment.variables });
     child.on('error', reject);
