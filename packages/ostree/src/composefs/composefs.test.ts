@@ -154,6 +154,18 @@ test('more attributes than composefs holds are refused', async (t) => {
   await assert.rejects(make('not', 32_743), { code: 'OSTREE_FILE_UNSUPPORTED' });
 });
 
+test('names and targets that no file system takes are refused', async (t) => {
+  const at = scratch(t);
+  const make = async (name: string, sample: Sample): Promise<unknown> => {
+    const { repo, commit } = await commitSample(join(at, name), sample);
+    return writeComposefs(repo, commit, { destination: join(at, 'image'), verity: true });
+  };
+  await make('fits', { entries: { ['n'.repeat(255)]: { link: 'x'.repeat(4095) } } });
+  await assert.rejects(make('name', { entries: { ['n'.repeat(256)]: { file: '' } } }), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  await assert.rejects(make('directory', { entries: { ['n'.repeat(256)]: { entries: {} } } }), { code: 'OSTREE_FILE_UNSUPPORTED' });
+  await assert.rejects(make('target', { entries: { a: { link: 'x'.repeat(4096) } } }), { code: 'OSTREE_FILE_UNSUPPORTED' });
+});
+
 test('a tree as deep as any does not exhaust the stack', () => {
   const maker = new InodeMaker();
   const directory = (): ImageNode => ({ inode: maker.directory({ mode: 0o40755, uid: 0, gid: 0, xattrs: [] }, false), entries: [] });

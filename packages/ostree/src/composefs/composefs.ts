@@ -17,7 +17,7 @@ import type { TreeRoot } from '../format/types.ts';
 import type { Repo } from '../repo/repo.ts';
 import { encodeImage } from './erofs-image.ts';
 import { FsVerityHasher } from './fs-verity.ts';
-import { completeRoot, type ImageInode, type ImageNode, InodeMaker, linkDots } from './image-tree.ts';
+import { completeRoot, entryOf, type ImageInode, type ImageNode, InodeMaker, linkDots } from './image-tree.ts';
 
 /** Key of a commit's metadata: the fs-verity digest of the image of its tree (ay, 32 bytes). */
 const COMPOSEFS_DIGEST_KEY = 'ostree.composefs.digest.v0';
@@ -123,11 +123,11 @@ async function imageOf(repo: Repo, root: TreeRoot, verity: boolean, signal: Abor
         await nextTurn();
         signal?.throwIfAborted();
       }
-      node.entries?.push({ name, node: { inode: await files.of(checksum, signal), entries: undefined } });
+      node.entries?.push(entryOf(name, { inode: await files.of(checksum, signal), entries: undefined }));
     }
     for (const { name, tree: below, meta } of dirs) {
       const child = directory(meta, false);
-      node.entries?.push({ name, node: child });
+      node.entries?.push(entryOf(name, child));
       stack.push({ node: child, parent: node, tree: below });
     }
     linkDots(node, parent);

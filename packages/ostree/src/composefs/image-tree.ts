@@ -47,6 +47,10 @@ const XATTR_HEADER_BYTES = 12;
 const XATTR_ENTRY_BYTES = 7;
 const MAX_XATTR_NAME_BYTES = 255;
 
+/** Linux's own limits: what is longer would not fit into a block. */
+const MAX_NAME_BYTES = 255;
+const MAX_TARGET_BYTES = 4095;
+
 const OVERLAY = 'trusted.overlay.';
 const OPAQUE = `${OVERLAY}opaque`;
 
@@ -73,6 +77,7 @@ export class InodeMaker {
     sizeBytes: number,
     content: { path: string; digest: Uint8Array | undefined } | undefined,
   ): ImageInode {
+    if (Buffer.byteLength(from.target) > MAX_TARGET_BYTES) throw tooLong('target of a symlink', from.target);
     const xattrs = this.#ofCommit(from.xattrs);
     if (content !== undefined) {
       const { digest } = content;
@@ -114,6 +119,17 @@ export class InodeMaker {
     }
     return found;
   }
+}
+
+/** Returns an entry of a directory. @throws OSTREE_FILE_UNSUPPORTED when no file system takes the name */
+export function entryOf(name: string, node: ImageNode): ImageEntry {
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw tooLong('name', name);
+  return { name, node };
+}
+
+function tooLong(what: string, text: string): Error {
+  const shown = `${text.slice(0, 40)}...`;
+  return ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot write composefs image: ${what} "${shown}" has ${Buffer.byteLength(text)} bytes`);
 }
 
 const SELINUX = Buffer.from('security.selinux');
