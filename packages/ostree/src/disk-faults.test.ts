@@ -146,56 +146,57 @@ function fill(disk: string, slackBytes: number): () => void {
   return () => rmSync(filler);
 }
 
-test('a full disk', { skip }, async (t) => {
-  const disk = await tmpfs(t, 3);
-  const world = makeWorld(scratch(t));
-  const pristine = join(scratch(t), 'ours');
-  makeOurs(pristine, world);
-  const ours = join(disk, 'ours');
-  for (const operation of OPERATIONS)
-    await t.test(operation.name, async () => {
-      const codes = new Set<string | undefined>();
-      for (const slackBytes of [0, 4096, 5 * 4096, 14 * 4096, 26 * 4096]) {
-        for (const name of ['ours', 'out']) rmSync(join(disk, name), { recursive: true, force: true });
-        cpSync(pristine, ours, { recursive: true });
-        const release = fill(disk, slackBytes);
-        const what = `${operation.name} with room for ${slackBytes} bytes`;
-        const code = await attempt(operation, ours, world, ['space'], what);
-        codes.add(code);
-        release();
-        rmSync(join(disk, 'out'), { recursive: true, force: true });
-        if (code !== undefined) await operation.run(ours, world);
-        assert.match(ostree(ours, 'fsck'), /no errors found/, what);
-      }
-      if (operation.frees !== true) assert.ok(codes.has('SYSTEM_NO_SPACE'), [...codes].join(', '));
-    });
-});
+/** Each operation on a disk with ever more room: it fails and does nothing by halves, and goes through when there is room again. */
+interface Shortage {
+  name: string;
+  /** Of the tmpfs. */
+  sizeMiB: number;
+  mountOptions?: readonly string[];
+  /** What is left when an operation begins. */
+  slacks: readonly number[];
+  unit: string;
+  /** Uses up all but that; returns how to give it back. */
+  fill: (disk: string, slack: number) => () => void;
+}
 
-test('no inodes left', { skip }, async (t) => {
-  const disk = await tmpfs(t, 8, ['nr_inodes=400']);
-  const world = makeWorld(scratch(t));
-  const pristine = join(scratch(t), 'ours');
-  makeOurs(pristine, world);
-  const ours = join(disk, 'ours');
-  for (const operation of OPERATIONS)
-    await t.test(operation.name, async () => {
-      const codes = new Set<string | undefined>();
-      for (const slack of [0, 2, 7]) {
-        for (const name of ['ours', 'out']) rmSync(join(disk, name), { recursive: true, force: true });
-        cpSync(pristine, ours, { recursive: true });
-        const folder = join(disk, 'filler');
-        mkdirSync(folder);
-        for (let left = statfsSync(disk).ffree - slack; left > 0; left--) closeSync(openSync(join(folder, String(left)), 'w'));
-        const what = `${operation.name} with ${slack} inodes`;
-        const code = await attempt(operation, ours, world, ['space'], what);
-        codes.add(code);
-        for (const name of ['filler', 'out']) rmSync(join(disk, name), { recursive: true, force: true });
-        if (code !== undefined) await operation.run(ours, world);
-        assert.match(ostree(ours, 'fsck'), /no errors found/, what);
-      }
-      if (operation.frees !== true) assert.ok(codes.has('SYSTEM_NO_SPACE'), [...codes].join(', '));
-    });
-});
+const SHORTAGES: readonly Shortage[] = [
+  { name: 'a full disk', sizeMiB: 3, slacks: [0, 4096, 5 * 4096, 14 * 4096, 26 * 4096], unit: 'bytes', fill },
+  { name: 'no inodes left', sizeMiB: 8, mountOptions: ['nr_inodes=400'], slacks: [0, 2, 7], unit: 'inodes', fill: fillInodes },
+];
+
+function fillInodes(disk: string, slack: number): () => void {
+  const folder = join(disk, 'filler');
+  mkdirSync(folder);
+  for (let left = statfsSync(disk).ffree - slack; left > 0; left--) closeSync(openSync(join(folder, String(left)), 'w'));
+  return () => rmSync(folder, { recursive: true });
+}
+
+for (const { name: shortage, sizeMiB, mountOptions, slacks, unit, fill } of SHORTAGES) {
+  test(shortage, { skip }, async (t) => {
+    const disk = await tmpfs(t, sizeMiB, mountOptions);
+    const world = makeWorld(scratch(t));
+    const pristine = join(scratch(t), 'ours');
+    makeOurs(pristine, world);
+    const ours = join(disk, 'ours');
+    for (const operation of OPERATIONS)
+      await t.test(operation.name, async () => {
+        const codes = new Set<string | undefined>();
+        for (const slack of slacks) {
+          for (const name of ['ours', 'out']) rmSync(join(disk, name), { recursive: true, force: true });
+          cpSync(pristine, ours, { recursive: true });
+          const release = fill(disk, slack);
+          const what = `${operation.name} with room for ${slack} ${unit}`;
+          const code = await attempt(operation, ours, world, ['space'], what);
+          codes.add(code);
+          release();
+          rmSync(join(disk, 'out'), { recursive: true, force: true });
+          if (code !== undefined) await operation.run(ours, world);
+          assert.match(ostree(ours, 'fsck'), /no errors found/, what);
+        }
+        if (operation.frees !== true) assert.ok(codes.has('SYSTEM_NO_SPACE'), [...codes].join(', '));
+      });
+  });
+}
 
 test('a read-only file system', { skip }, async (t) => {
   const world = makeWorld(scratch(t));
