@@ -26,12 +26,15 @@ export async function isValid(repo: string, what: string, loses = false): Promis
   for (const ref of refs.split('\n').filter((line) => line !== '')) await run('ostree', ['ls', '-R', `--repo=${repo}`, ref]);
 }
 
-/** What interrupted runs leave where nobody would remove it. Other files in `tmp/` go when they are a day old. */
+/**
+ * What interrupted runs leave where nobody would remove it. Other files in `tmp/` go when they are a day old; for half-written ones in the
+ * cache of uncompressed objects see `docs/faults.md`.
+ */
 export function leftovers(repo: string): string[] {
   return [
     ...readdirSync(join(repo, 'tmp')).filter((name) => name.startsWith('staging-') && !name.endsWith('-lock')),
     ...readdirSync(repo, { recursive: true, encoding: 'utf8' }).filter(
-      (path) => !path.startsWith('tmp/') && /(?:^|\/)(?:\.|transaction$)/.test(path) && path !== '.lock',
+      (path) => !/^(?:tmp|uncompressed-objects-cache)\//.test(path) && /(?:^|\/)(?:\.|transaction$)/.test(path) && path !== '.lock',
     ),
   ];
 }
