@@ -47,7 +47,7 @@ export function isAcl({ name }: ImageXattr): boolean {
 }
 
 /** Returns the number of an attribute's prefix, and the rest of its name. */
-export function splitXattrName(name: Buffer): { index: number; suffix: Buffer } {
+function splitXattrName(name: Buffer): { index: number; suffix: Buffer } {
   const text = name.toString('latin1');
   const found = PREFIXES.find(([prefix]) => text.startsWith(prefix));
   return found === undefined ? { index: 0, suffix: name } : { index: found[1], suffix: name.subarray(found[0].length) };
@@ -55,10 +55,16 @@ export function splitXattrName(name: Buffer): { index: number; suffix: Buffer } 
 
 const XATTR_ENTRY_BYTES = 4;
 
+/** Returns the size of an attribute in an image, padded. */
+export function xattrSize({ name, value }: ImageXattr): number {
+  return roundUp(XATTR_ENTRY_BYTES + splitXattrName(name).suffix.byteLength + value.byteLength, XATTR_ENTRY_BYTES);
+}
+
 /** Returns an attribute as it stands in an image, padded. */
-export function encodeXattr({ name, value }: ImageXattr): Buffer {
+export function encodeXattr(xattr: ImageXattr): Buffer {
+  const { name, value } = xattr;
   const { index, suffix } = splitXattrName(name);
-  const bytes = Buffer.alloc(roundUp(XATTR_ENTRY_BYTES + suffix.byteLength + value.byteLength, XATTR_ENTRY_BYTES));
+  const bytes = Buffer.alloc(xattrSize(xattr));
   bytes[0] = suffix.byteLength;
   bytes[1] = index;
   bytes.writeUInt16LE(value.byteLength, 2);

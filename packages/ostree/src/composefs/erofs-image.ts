@@ -6,6 +6,8 @@ import {
   chunksOf,
   DIRENT_BYTES,
   EXTENDED_INODE_BYTES,
+  encodeXattr,
+  filterBit,
   LAYOUT_CHUNKED,
   LAYOUT_INLINE,
   LAYOUT_PLAIN,
@@ -87,7 +89,7 @@ export function encodeImage(root: ImageNode, take: (piece: Uint8Array) => void):
     block += inode.blocks;
   }
   out.align(SLOT_BYTES);
-  for (const { bytes } of layout.shared) out.add(bytes);
+  for (const { xattr } of layout.shared) out.add(encodeXattr(xattr));
   out.align(BLOCK_BYTES);
   for (const inode of layout.inodes) if (inode.blocks > 0) writeBlocks(out, layout, inode);
   out.end();
@@ -147,13 +149,13 @@ function writeInode(out: Pieces, layout: ImageLayout, inode: PlacedInode, block:
 function writeXattrs(out: Pieces, { inodesEnd }: ImageLayout, { shared, own }: PlacedInode): void {
   const head = Buffer.alloc(XATTR_IBODY_BYTES + 4 * shared.length);
   let filter = 0xffff_ffff;
-  for (const xattr of [...shared, ...own]) filter &= ~xattr.filter;
+  for (const { xattr } of [...shared, ...own]) filter &= ~filterBit(xattr.name);
   head.writeUInt32LE(filter >>> 0, 0);
   head[4] = shared.length;
   // Shared ones are named by their place in words, counted from the block in which the first of them lies.
   for (const [i, { sharedAt = 0 }] of shared.entries()) head.writeUInt32LE(((inodesEnd % BLOCK_BYTES) + sharedAt) / 4, XATTR_IBODY_BYTES + 4 * i);
   out.add(head);
-  for (const { bytes } of own) out.add(bytes);
+  for (const { xattr } of own) out.add(encodeXattr(xattr));
 }
 
 function writeBlocks(out: Pieces, layout: ImageLayout, inode: PlacedInode): void {

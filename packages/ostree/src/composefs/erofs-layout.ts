@@ -10,21 +10,20 @@ import {
   chunksOf,
   DIRENT_BYTES,
   EXTENDED_INODE_BYTES,
-  encodeXattr,
-  filterBit,
   isAcl,
   roundUp,
   SLOT_BYTES,
   SUPERBLOCK_AT,
   SUPERBLOCK_BYTES,
   XATTR_IBODY_BYTES,
+  xattrSize,
 } from './erofs-format.ts';
 import { type ImageNode, type ImageXattr, isDirectory } from './image-tree.ts';
 
 /** What an attribute costs, and where it is when several inodes have it. */
 export interface PlacedXattr {
-  bytes: Buffer;
-  filter: number;
+  xattr: ImageXattr;
+  sizeBytes: number;
   /** From the start of the shared ones; undefined when each inode that has it holds it. */
   sharedAt: number | undefined;
 }
@@ -106,13 +105,13 @@ function shareXattrs(inodes: readonly PlacedInode[]): { placed: Map<ImageXattr, 
   const counts = new Map<ImageXattr, number>();
   for (const { node } of inodes) for (const xattr of node.inode.xattrs) counts.set(xattr, (counts.get(xattr) ?? 0) + 1);
   const placed = new Map<ImageXattr, PlacedXattr>();
-  for (const xattr of counts.keys()) placed.set(xattr, { bytes: encodeXattr(xattr), filter: filterBit(xattr.name), sharedAt: undefined });
+  for (const xattr of counts.keys()) placed.set(xattr, { xattr, sizeBytes: xattrSize(xattr), sharedAt: undefined });
   const several = [...counts].filter(([, count]) => count > 1).map(([xattr]) => xattr);
   let sharedBytes = 0;
   const shared = several.sort(sharedOrder).map((xattr) => {
     const place = placed.get(xattr) as PlacedXattr;
     place.sharedAt = sharedBytes;
-    sharedBytes += place.bytes.byteLength;
+    sharedBytes += place.sizeBytes;
     return place;
   });
   return { placed, shared, sharedBytes };
@@ -132,7 +131,7 @@ function assignXattrs(inode: PlacedInode, placed: ReadonlyMap<ImageXattr, Placed
       bytes += 4;
     } else {
       inode.own.push(place);
-      bytes += place.bytes.byteLength;
+      bytes += place.sizeBytes;
     }
   }
   inode.xattrBytes = bytes === 0 ? 0 : XATTR_IBODY_BYTES + bytes;

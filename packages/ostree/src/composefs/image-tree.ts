@@ -60,6 +60,7 @@ const VERITY_SHA256 = 1;
 /** Makes inodes; equal attributes are one object. */
 export class InodeMaker {
   readonly #xattrs = new Map<string, ImageXattr>();
+  readonly #names = new Map<string, Buffer>();
 
   /** @throws OSTREE_FILE_UNSUPPORTED when it has more attributes than composefs allows */
   directory(from: { mode: number; uid: number; gid: number; xattrs: readonly (readonly [Uint8Array, Uint8Array])[] }, isRoot: boolean): ImageInode {
@@ -114,7 +115,9 @@ export class InodeMaker {
     const key = `${name}\0${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1')}`;
     let found = this.#xattrs.get(key);
     if (found === undefined) {
-      found = { name: Buffer.from(name, 'latin1'), value };
+      const bytes = this.#names.get(name) ?? Buffer.from(name, 'latin1');
+      this.#names.set(name, bytes);
+      found = { name: bytes, value };
       this.#xattrs.set(key, found);
     }
     return found;
