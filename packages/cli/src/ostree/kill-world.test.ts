@@ -59,13 +59,17 @@ export function deltaState(name: string): (world: string) => unknown {
   return (world) => globSync('{deltas,delta-indexes}/*/**', { cwd: join(world, name) }).sort();
 }
 
-export function treeState(name: string): (world: string) => unknown {
+export function treeState(name: string, { directoryModes = true }: { directoryModes?: boolean } = {}): (world: string) => unknown {
   return (world) =>
     globSync(`${name}/**`, { cwd: world })
       .sort()
       .map((path) => {
         const stat = lstatSync(join(world, path));
-        return [path, stat.mode, stat.isFile() ? readFileSync(join(world, path), 'utf8') : stat.isSymbolicLink() ? readlinkSync(join(world, path)) : ''];
+        return [
+          path,
+          stat.isDirectory() && !directoryModes ? '' : stat.mode,
+          stat.isFile() ? readFileSync(join(world, path), 'utf8') : stat.isSymbolicLink() ? readlinkSync(join(world, path)) : '',
+        ];
       });
 }
 
