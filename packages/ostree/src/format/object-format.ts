@@ -248,13 +248,36 @@ function dirEntrySize(dir: DirTreeDirectory): number {
 /** @throws OSTREE_OBJECT_CORRUPT */
 export function parseDirTree(bytes: Uint8Array, what = 'directory tree'): DirTree {
   const buffer = asBuffer(bytes);
+  const tree: DirTree = { files: [], dirs: [] };
+  scanDirTree(
+    buffer,
+    what,
+    (start, end) => tree.files.push({ name: nameIn(buffer, start, end, what), checksum: buffer.toString('hex', end, end + 32) as Checksum }),
+    (start, end) =>
+      tree.dirs.push({
+        name: nameIn(buffer, start, end, what),
+        tree: buffer.toString('hex', end, end + 32) as Checksum,
+        meta: buffer.toString('hex', end + 32, end + 64) as Checksum,
+      }),
+  );
+  checkNames(tree, (why) => corrupt(what, why));
+  return tree;
+}
+
+/** Told where an entry's name begins and ends, its NUL included; the checksum follows, of a directory that of its tree and then of its meta. */
+type OnEntry = (start: number, end: number) => void;
+
+/**
+ * Goes through a dirtree without making anything of it: for who wants the checksums of thousands. Names are found, and not looked at.
+ * @throws OSTREE_OBJECT_CORRUPT, when it is not in normal form only after all entries
+ */
+export function scanDirTree(buffer: Buffer, what: string, onFile: OnEntry, onDirectory: OnEntry): void {
   const total = buffer.byteLength;
   if (total === 0) throw corrupt(what, 'empty');
   const size = offsetSizeOf(total);
   if (total < size) throw corrupt(what, 'too short');
   const filesSize = buffer.readUIntLE(total - size, size);
   if (filesSize > total - size) throw corrupt(what, 'bad framing');
-  const tree: DirTree = { files: [], dirs: [] };
   // What is not as we would write it is refused where it is met: to write it again and compare takes as long as to read it.
   let normal = offsetSize(total - size, 1) === size;
   let start = 0;
@@ -263,7 +286,8 @@ export function parseDirTree(bytes: Uint8Array, what = 'directory tree'): DirTre
   for (const end of fileEnds) {
     const width = offsetSizeOf(end - start);
     const nameEnd = end - width - 32;
-    tree.files.push({ name: nameIn(buffer, start, nameEnd, what), checksum: buffer.toString('hex', nameEnd, nameEnd + 32) as Checksum });
+    if (nameEnd < start + 2 || buffer[nameEnd - 1] !== 0) throw corrupt(what, 'bad entry');
+    onFile(start, nameEnd);
     normal &&= offsetSize(end - width - start, 1) === width && buffer.readUIntLE(end - width, width) === nameEnd - start;
     start = end;
   }
@@ -274,20 +298,14 @@ export function parseDirTree(bytes: Uint8Array, what = 'directory tree'): DirTre
     const end = filesSize + relative;
     const width = offsetSizeOf(end - start);
     const nameEnd = end - 2 * width - 64;
-    const name = nameIn(buffer, start, nameEnd, what);
-    tree.dirs.push({
-      name,
-      tree: buffer.toString('hex', nameEnd, nameEnd + 32) as Checksum,
-      meta: buffer.toString('hex', nameEnd + 32, nameEnd + 64) as Checksum,
-    });
+    if (nameEnd < start + 2 || buffer[nameEnd - 1] !== 0) throw corrupt(what, 'bad entry');
+    onDirectory(start, nameEnd);
     // Offsets stand in reverse order.
     normal &&= offsetSize(end - 2 * width - start, 2) === width;
     normal &&= buffer.readUIntLE(end - 2 * width, width) === nameEnd + 32 - start && buffer.readUIntLE(end - width, width) === nameEnd - start;
     start = end;
   }
-  checkNames(tree, (why) => corrupt(what, why));
   if (!normal) throw corrupt(what, 'not in normal form');
-  return tree;
 }
 
 /** Whether the offsets at the end of an array of `total` bytes are as narrow as can be. */
@@ -296,7 +314,6 @@ function isNormalArray(ends: Uint32Array, total: number): boolean {
 }
 
 function nameIn(buffer: Buffer, start: number, end: number, what: string): string {
-  if (end < start + 2 || buffer[end - 1] !== 0) throw corrupt(what, 'bad entry');
   const name = decodeUtf8(buffer, start, end - 1);
   if (name === undefined) throw corrupt(what, 'a name that is not UTF-8');
   return name;

@@ -42,7 +42,10 @@ export class ObjectSet {
   /** Adds an object; returns whether it was new. */
   add(type: ObjectType, checksum: Checksum): boolean {
     this.#scratch.write(checksum, 0, 32, 'hex');
-    const code = CODE[type];
+    return this.#add(CODE[type]);
+  }
+
+  #add(code: number): boolean {
     const at = this.#slot(code);
     if (this.#types[at] !== 0) return false;
     this.#types[at] = code;
@@ -53,6 +56,18 @@ export class ObjectSet {
 
   has(type: ObjectType, checksum: Checksum): boolean {
     this.#scratch.write(checksum, 0, 32, 'hex');
+    return this.#types[this.#slot(CODE[type])] !== 0;
+  }
+
+  /** As {@link add} for the 32 bytes at `at`. */
+  addBytes(type: ObjectType, bytes: Buffer, at: number): boolean {
+    bytes.copy(this.#scratch, 0, at, at + 32);
+    return this.#add(CODE[type]);
+  }
+
+  /** As {@link has} for the 32 bytes at `at`. */
+  hasBytes(type: ObjectType, bytes: Buffer, at: number): boolean {
+    bytes.copy(this.#scratch, 0, at, at + 32);
     return this.#types[this.#slot(CODE[type])] !== 0;
   }
 

@@ -12,7 +12,9 @@ import { loosePath } from '../format/object-path.ts';
 import { ObjectSet } from '../format/object-set.ts';
 import type { DirTree, MetadataType, TreeRoot } from '../format/types.ts';
 import type { GrowingRoom } from '../repo/free-blocks.ts';
+import { type ObjectPlace, PresentObjects } from '../repo/present-objects.ts';
 import type { Repo } from '../repo/repo.ts';
+import { checksumsIn, encodeChecksums, missingIn } from '../repo/tree-gaps.ts';
 import { MAX_FILEZ_RECORD } from '../write/batching-writer.ts';
 import { checkUserOnly } from '../write/content-copy.ts';
 import type { ContentWriter } from '../write/content-writer.ts';
@@ -20,7 +22,6 @@ import type { Transaction } from '../write/transaction.ts';
 import { FetchQueue } from './fetch-queue.ts';
 import { missingFile } from './http-source.ts';
 import { LocalObjects } from './local-objects.ts';
-import { PresentObjects } from './present-objects.ts';
 import type { PullEvent, PullOptions } from './pull-types.ts';
 import type { IncomingFile, RemoteSource } from './remote-source.ts';
 
@@ -29,7 +30,7 @@ const MAX_UNPACKED_RECORD: number = 1024 * 1024 - 16_384;
 const DEFAULT_REQUESTS = 16;
 /** Large objects that wait for a thread; more only fill the disk. */
 const MAX_WAITING_BYTES: number = 64 * 1024 * 1024;
-/** Trees that are here are looked through so many at a time, then others have their turn. */
+/** Trees of which only some paths are wanted, and those of repositories on this machine, are looked through so many at a time. */
 const TREES_PER_TURN = 64;
 
 /** A large object on its way to a thread. */
@@ -63,6 +64,8 @@ export class ObjectFetcher {
   readonly #seen = new ObjectSet();
   readonly #queue: FetchQueue;
   readonly #trees: PendingTree[] = [];
+  /** Trees that are here and wanted whole. */
+  #here: Checksum[] = [];
   readonly #trusted: boolean;
   readonly #present: PresentObjects;
   /** Half-fetched large objects, in the staging directory: those of a killed pull go when it is taken over. */
@@ -71,6 +74,7 @@ export class ObjectFetcher {
   /** Of whole files that no thread has worked off yet. */
   #waitingBytes = 0;
   #walking = false;
+  #looking = false;
   #contentWanted = 0;
   #treesOpen = 0;
 
@@ -78,7 +82,8 @@ export class ObjectFetcher {
     this.#source = source;
     this.#transaction = transaction;
     this.#repo = transaction.repo;
-    this.#present = new PresentObjects(transaction.repo);
+    // What new directories need is asked for singly; threads look for what those that are here have lost.
+    this.#present = new PresentObjects(placesOf(transaction.repo), Number.POSITIVE_INFINITY);
     this.#options = options;
     this.#signal = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
     this.#on = on;
@@ -176,8 +181,14 @@ export class ObjectFetcher {
   #wantTreeObject(tree: PendingTree): void {
     // A part of a tree may be wanted twice in different parts.
     if (tree.paths === undefined && !this.#seen.add('dirtree', tree.checksum)) return;
+    const isHere = this.#present.has('dirtree', tree.checksum);
+    if (isHere && tree.paths === undefined) {
+      this.#here.push(tree.checksum);
+      this.#lookBelow();
+      return;
+    }
     this.#treesOpen++;
-    if (this.#present.has('dirtree', tree.checksum) || this.#fromLocal('dirtree', tree.checksum)) {
+    if (isHere || this.#fromLocal('dirtree', tree.checksum)) {
       this.#trees.push(tree);
       this.#walk();
       return;
@@ -201,7 +212,27 @@ export class ObjectFetcher {
         .catch((error: unknown) => this.#queue.fail(error));
   }
 
-  /** Looks through the trees that are here, a few in each turn. */
+  /** Has a thread look for what is missing below the trees that are here. */
+  #lookBelow(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    this.#queue.addUrgent(async () => {
+      const trees = encodeChecksums(this.#here);
+      this.#here = [];
+      const gaps = await this.#transaction.workers.findGaps(trees);
+      for (const { type, checksum } of missingIn(gaps)) {
+        if (type === 'file') this.#wantFile(checksum);
+        else if (type === 'dirmeta') this.#wantMetadata(type, checksum);
+        else this.#wantTreeObject({ checksum, paths: undefined });
+      }
+      this.#here.push(...checksumsIn(gaps.rest));
+      this.#looking = false;
+      if (this.#here.length > 0) this.#lookBelow();
+      else this.#report();
+    });
+  }
+
+  /** Looks through other trees that are at hand, a few in each turn. */
   #walk(): void {
     if (this.#walking) return;
     this.#walking = true;
@@ -372,9 +403,15 @@ export class ObjectFetcher {
       content: this.contentFetched + this.contentImported,
       contentWanted: this.#contentWanted + this.contentImported,
       transferredBytes: this.#source.transferredBytes,
-      metadataDone: this.#treesOpen === 0,
+      metadataDone: this.#treesOpen === 0 && !this.#looking,
     });
   }
+}
+
+/** Returns where objects of a repository may be, its transaction's and its parents' included. */
+function placesOf({ path, mode, staging, parent }: Repo): ObjectPlace[] {
+  const own = [{ objects: join(path, 'objects'), mode }, ...(staging === undefined ? [] : [{ objects: staging, mode }])];
+  return parent === undefined ? own : [...own, ...placesOf(parent)];
 }
 
 /** Returns the size that an archived object says it unpacks to. @throws OSTREE_OBJECT_CORRUPT */

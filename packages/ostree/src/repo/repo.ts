@@ -1,5 +1,5 @@
 /** A repository: finding and reading objects. Writing goes through a `Transaction`. */
-import { accessSync, constants, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Bytes, type Checksum, errnoOf, isKnownError, type Opener, systemError } from '@cambium/base';
 import { ostreeError } from '../errors.ts';
@@ -87,13 +87,6 @@ export class Repo {
 
   hasObject(type: ObjectType, checksum: Checksum): boolean {
     return this.#find(type, checksum) !== undefined;
-  }
-
-  /** As {@link hasObject} without what is staged and without parents. */
-  hasStored(type: ObjectType, checksum: Checksum): boolean {
-    const path = this.objectPath(type, checksum);
-    // The cheaper question, wherever an object cannot be a link that leads nowhere.
-    return this.mode === 'archive' || this.mode === 'bare-user' ? existsSync(path) : exists(path);
   }
 
   /** Returns the bytes of a metadata object, verified. @throws OSTREE_OBJECT_MISSING OSTREE_OBJECT_CORRUPT */

@@ -7,6 +7,7 @@ import type { FileHeader } from '../format/types.ts';
 import { syncFileSystem } from '../repo/durable-file.ts';
 import { FreeBlocks, type FreeBlocksState } from '../repo/free-blocks.ts';
 import { type ContentStore, readPieces, readStoredFile, readWholeFile, streamFile, unpackFilez } from '../repo/object-reader.ts';
+import { type Gaps, TreeGaps } from '../repo/tree-gaps.ts';
 import type { CommitModifiers } from './commit-modifiers.ts';
 import { type ContentSource, type CopyOptions, type CopyResult, scratchMemory } from './content-copy.ts';
 import { copyShare } from './content-unverified.ts';
@@ -58,6 +59,8 @@ export type ContentTask =
   | { op: 'end'; stream: number }
   | { op: 'abort'; stream: number }
   | CopyTask
+  /** Looks for what is missing below directories that are here: see {@link TreeGaps}. */
+  | { op: 'gaps'; trees: Uint8Array; limit: number }
   /** Writes out the file system of the staging directory. */
   | { op: 'flush' }
   | { op: 'context'; context: number; modifiers: CommitModifiers }
@@ -88,7 +91,7 @@ export interface BatchResult {
   objects: ObjectCounts;
 }
 
-export type ContentReply = BatchResult | WrittenObject | (WrittenObject & { contentBytes: number }) | CopyResult | ShardResult | undefined;
+export type ContentReply = BatchResult | WrittenObject | (WrittenObject & { contentBytes: number }) | CopyResult | ShardResult | Gaps | undefined;
 
 export class TaskRunner {
   readonly #writer: ObjectWriter;
@@ -98,6 +101,7 @@ export class TaskRunner {
   readonly #makeUnverified: () => ObjectWriter;
   #unverified: ObjectWriter | undefined;
   #pieces: Buffer | undefined;
+  #gaps: TreeGaps | undefined;
 
   constructor(setup: WriterSetup, lane: number) {
     const { target, unverified } = setup;
@@ -140,6 +144,11 @@ export class TaskRunner {
         this.#streams.get(task.stream)?.abort();
         this.#streams.delete(task.stream);
         return undefined;
+      case 'gaps': {
+        const { destination, mode, present, readable = present } = this.#writer.target;
+        this.#gaps ??= new TreeGaps(readable.some(({ objects }) => objects === destination) ? readable : [...readable, { objects: destination, mode }]);
+        return this.#gaps.look(task.trees, task.limit);
+      }
       case 'flush':
         syncFileSystem(this.#writer.target.staging);
         return undefined;

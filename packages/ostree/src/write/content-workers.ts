@@ -1,5 +1,6 @@
 /** The content threads of one transaction: made when the work is worth them, in the caller's own thread before. */
 import { createPool, type Pool } from '@cambium/base';
+import type { Gaps } from '../repo/tree-gaps.ts';
 import type { CopyResult } from './content-copy.ts';
 import { type BatchResult, type ContentReply, type ContentTask, type LongTask, TaskRunner, type WriterSetup } from './content-tasks.ts';
 import type { ShardResult } from './directory-shard.ts';
@@ -15,7 +16,9 @@ type ReplyOf<Op extends ContentTask['op']> = Op extends 'filez-file'
         ? ShardResult
         : Op extends 'end'
           ? WrittenObject
-          : undefined;
+          : Op extends 'gaps'
+            ? Gaps
+            : undefined;
 
 /** Work in the caller's thread that equals the start of two threads (about 40 ms). */
 const INLINE_COST = 600;
@@ -25,21 +28,29 @@ const INLINE_COST = 600;
  */
 const HEAP_LIMITS = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 3 };
 
+/** Of one lane: one is worked on, another waits. */
+const ENOUGH_TASKS = 2;
+/** Directories looked through in one turn of the caller's thread, and in one task of another. */
+const TREES_PER_TURN = 64;
+const TREES_PER_TASK = 2048;
+
 export class ContentWorkers {
   readonly #setup: WriterSetup;
   readonly lanes: number;
-  readonly #busy: number[];
+  /** Tasks of each lane that has begun. */
+  readonly #busy: (number | undefined)[];
   readonly #contexts: ContentTask[] = [];
   #pool: Pool<ContentTask, ContentReply> | undefined;
   #inline: TaskRunner | undefined;
   #spent = 0;
   #flushing = false;
+  #looked = false;
   #closed = false;
 
   constructor(setup: WriterSetup, lanes: number) {
     this.#setup = setup;
     this.lanes = lanes;
-    this.#busy = Array.from({ length: lanes }, () => 0);
+    this.#busy = Array.from({ length: lanes });
   }
 
   /**
@@ -54,7 +65,9 @@ export class ContentWorkers {
 
   /** Starts the threads while the caller still waits for its input, when there will be work for them. */
   expect(contentBytes: number): void {
-    if (!this.preferInline(Math.ceil(contentBytes / 16_384))) this.#started().start();
+    if (this.preferInline(Math.ceil(contentBytes / 16_384))) return;
+    this.#started().start();
+    this.#beginAll();
   }
 
   /** Runs a task in the caller's thread. */
@@ -68,6 +81,18 @@ export class ContentWorkers {
     return this.run<Op>(task, this.idlestLane().lane);
   }
 
+  /**
+   * Looks for what is missing below directories that are here: a few in the caller's thread, more in the first of the others, which
+   * remembers what it has seen. What is left to look through comes back. @throws as {@link TreeGaps.look}
+   */
+  async findGaps(trees: Uint8Array): Promise<Gaps> {
+    if (this.lanes > 0 && this.#looked) return this.run({ op: 'gaps', trees, limit: TREES_PER_TASK }, 0);
+    this.#looked = true;
+    const gaps = this.runInline({ op: 'gaps', trees, limit: TREES_PER_TURN });
+    await new Promise((resolve) => setImmediate(resolve));
+    return gaps;
+  }
+
   /** Makes a scan context known to all threads, present and future. */
   addContext(task: ContentTask & { op: 'context' }): void {
     this.#contexts.push(task);
@@ -75,10 +100,17 @@ export class ContentWorkers {
     if (this.#pool !== undefined) this.#announce(this.#pool, task);
   }
 
-  /** Returns the lane with the least to do. */
+  /** Returns the lane with the least to do; one that has not begun only when all others have enough, for its start costs as much as 500 objects. */
   idlestLane(): { lane: number; busy: number } {
     let lane = 0;
-    for (let i = 1; i < this.lanes; i++) if ((this.#busy[i] as number) < (this.#busy[lane] as number)) lane = i;
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.lanes; i++) {
+      // A lane that has not begun comes before those that have enough.
+      const busy = this.#busy[i] ?? ENOUGH_TASKS - 0.5;
+      if (busy >= least) continue;
+      lane = i;
+      least = busy;
+    }
     return { lane, busy: this.#busy[lane] ?? 0 };
   }
 
@@ -135,7 +167,12 @@ export class ContentWorkers {
     return pool;
   }
 
+  #beginAll(): void {
+    for (let lane = 0; lane < this.lanes; lane++) this.#busy[lane] ??= 0;
+  }
+
   #announce(pool: Pool<ContentTask, ContentReply>, context: ContentTask): void {
+    this.#beginAll();
     // A failure shows in the lane's next task.
     for (let lane = 0; lane < this.lanes; lane++) pool.run(context, [], lane).catch(() => undefined);
   }

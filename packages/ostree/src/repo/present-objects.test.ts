@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import type { Checksum } from '@cambium/base';
 import { scratch } from '@cambium/testkit';
 import type { RepoMode } from '../format/types.ts';
-import { Repo } from '../repo/repo.ts';
 import { PresentObjects } from './present-objects.ts';
+import { Repo } from './repo.ts';
 
 const checksum = (first: number, rest: number): Checksum => (first.toString(16).padStart(2, '0') + rest.toString(16).padStart(62, '0')) as Checksum;
 
@@ -17,7 +17,7 @@ for (const [mode, many] of [
 ] as [RepoMode, number][]) {
   test(`what is here and what is not, ${mode}, ${many} in a directory`, async (t) => {
     const repo = await Repo.init(join(scratch(t), 'r'), { mode });
-    const present = new PresentObjects(repo);
+    const present = new PresentObjects([{ objects: join(repo.path, 'objects'), mode }]);
     const put = (type: 'file' | 'dirtree', each: Checksum): void => {
       mkdirSync(dirname(repo.objectPath(type, each)), { recursive: true });
       writeFileSync(repo.objectPath(type, each), '');
@@ -35,29 +35,26 @@ for (const [mode, many] of [
   });
 }
 
-test('what is in a parent repository, and what is staged', async (t) => {
+test('several places, and what is listed is asked for once', async (t) => {
   const at = scratch(t);
-  const parent = await Repo.init(join(at, 'parent'), { mode: 'bare-user' });
-  const repo = await Repo.init(join(at, 'r'), { mode: 'bare-user' });
-  const staged = join(repo.path, 'tmp/staged');
-  const put = (root: string, each: Checksum): void => {
-    mkdirSync(join(root, each.slice(0, 2)), { recursive: true });
-    writeFileSync(join(root, each.slice(0, 2), `${each.slice(2)}.file`), '');
+  const places = ['own', 'staged', 'parent'].map((name) => ({ objects: join(at, name), mode: 'bare-user' as const }));
+  const put = (place: number, each: Checksum): void => {
+    const directory = join(places[place]?.objects ?? '', each.slice(0, 2));
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, `${each.slice(2)}.file`), '');
   };
-  for (let i = 0; i < 30; i++) put(join(repo.path, 'objects'), checksum(1, i));
-  put(staged, checksum(1, 100));
-  repo.staging = staged;
-  const present = new PresentObjects(repo);
+  for (let i = 0; i < 30; i++) put(0, checksum(1, i));
+  put(1, checksum(1, 100));
+  put(2, checksum(2, 1));
+  const present = new PresentObjects(places);
+  assert.equal(present.has('file', checksum(1, 1)), false, 'nothing is known before');
   present.refresh();
   for (let i = 0; i < 30; i++) assert.equal(present.has('file', checksum(1, i)), true);
   assert.equal(present.has('file', checksum(1, 100)), true);
   assert.equal(present.has('file', checksum(1, 101)), false);
-  repo.config.set('core', 'parent', parent.path);
-  writeFileSync(join(repo.path, 'config'), repo.config.toString());
-  const child = new PresentObjects(await Repo.open(repo.path));
-  child.refresh();
-  put(join(parent.path, 'objects'), checksum(2, 1));
-  assert.equal(child.has('file', checksum(2, 1)), true);
-  rmSync(join(parent.path, 'objects/02'), { recursive: true });
-  assert.equal(child.has('file', checksum(2, 1)), false);
+  assert.equal(present.has('file', checksum(2, 1)), true);
+  assert.equal(present.has('file', checksum(2, 2)), false);
+  rmSync(join(at, 'own/01', `${checksum(1, 0).slice(2)}.file`));
+  present.refresh();
+  for (let i = 0; i < 30; i++) assert.equal(present.has('file', checksum(1, i)), i > 0);
 });
