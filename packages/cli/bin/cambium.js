@@ -5,6 +5,7 @@
 // The launcher: the one file that must run on any Node, so that an old one gets a sentence and not a syntax error.
 import { readFileSync } from 'node:fs';
 import module from 'node:module';
+import v8 from 'node:v8';
 
 const MINIMUM_NODE = 24;
 
@@ -18,6 +19,8 @@ if (Number.parseInt(process.versions.node, 10) < MINIMUM_NODE) {
   // Answered before anything else is loaded: scripts ask for it often.
   process.stdout.write(`cambium ${JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version}\n`);
 } else {
+  // A compilation that runs beside the main thread when the process ends can keep it from ending: nodejs/node#54918.
+  v8.setFlagsFromString('--no-concurrent-sparkplug');
   module.enableCompileCache();
   const { main } = await import('../dist/main.js');
   await main(process.argv);
