@@ -3,7 +3,7 @@
  * Format: `docs/formats/ostree-container.md`.
  */
 import type { Bytes, Checksum } from '@cambium/base';
-import { type Commit, type DirMeta, encodeMetadata, encodeXattrList, isSymlink, type Repo } from '@cambium/ostree';
+import { type Commit, type DirMeta, type DirTree, encodeMetadata, encodeXattrList, isSymlink, type Repo, walkTree } from '@cambium/ostree';
 import { S_IFLNK, S_IFMT } from '@cambium/tree';
 import { LAYER_END, type LayerEntry, layerHeader, padding, paxEntry } from './layer-tar.ts';
 
@@ -56,31 +56,51 @@ function* commitPieces(repo: Repo, checksum: Checksum, commit: Commit, { remaind
   const files = new FileEntries(repo, './');
   let hasVarTmp = false;
   const hidden: Checksum[] = [];
-  const visit = function* (tree: Checksum, path: string, isShown: boolean): Generator<Piece, void, undefined> {
-    yield* once('dirtree', tree);
-    const { files: entries, dirs } = repo.readDirTree(tree);
-    if (remainder === undefined && isShown) for (const { name, checksum: object } of entries) yield* files.add(object, [`${path}${name}`]);
-    for (const { name, tree: child, meta } of dirs) {
-      const at = `${path}${name}`;
-      yield* once('dirmeta', meta);
-      if (at === 'sysroot') hidden.push(child);
-      else {
-        if (isShown) {
-          const found = repo.readDirMeta(meta);
-          yield layerHeader({ path: `./${imagePath(at)}`, type: 'directory', mode: found.mode & 0o7777, uid: found.uid, gid: found.gid });
-          if (at === 'var/tmp') hasVarTmp = true;
-        }
-        yield* visit(child, `${at}/`, isShown);
+  // A stack of its own: a tree may be as deep as its maker likes.
+  const walk = function* (tree: Checksum, path: string, isShown: boolean): Generator<Piece, void, undefined> {
+    const stack: { path: string; dirs: DirTree['dirs']; next: number }[] = [];
+    const enter = function* (tree: Checksum, path: string): Generator<Piece, void, undefined> {
+      yield* once('dirtree', tree);
+      const { files: entries, dirs } = repo.readDirTree(tree);
+      if (remainder === undefined && isShown) for (const { name, checksum: object } of entries) yield* files.add(object, [`${path}${name}`]);
+      stack.push({ path, dirs, next: 0 });
+    };
+    yield* enter(tree, path);
+    for (let at = stack.at(-1); at !== undefined; at = stack.at(-1)) {
+      const dir = at.dirs[at.next++];
+      if (dir === undefined) {
+        stack.pop();
+        continue;
       }
+      const child = `${at.path}${dir.name}`;
+      yield* once('dirmeta', dir.meta);
+      if (child === 'sysroot') {
+        hidden.push(dir.tree);
+        continue;
+      }
+      if (isShown) {
+        const found = repo.readDirMeta(dir.meta);
+        yield layerHeader({ path: `./${imagePath(child)}`, type: 'directory', mode: found.mode & 0o7777, uid: found.uid, gid: found.gid });
+        if (child === 'var/tmp') hasVarTmp = true;
+      }
+      yield* enter(dir.tree, `${child}/`);
     }
   };
   yield* once('dirmeta', commit.root.meta);
-  yield* visit(commit.root.tree, '', true);
+  yield* walk(commit.root.tree, '', true);
   // What lies below /sysroot has no path in an image; what is needed of it for a complete commit comes last, where others leave it out.
-  for (const tree of hidden) yield* visit(tree, 'sysroot/', false);
+  for (const tree of hidden) yield* walk(tree, 'sysroot/', false);
+  for (const object of hiddenFiles(repo, hidden)) yield* files.add(object, []);
   if (!hasVarTmp) yield layerHeader({ path: './var/tmp', type: 'directory', mode: 0o1777, uid: 0, gid: 0 });
   if (remainder !== undefined) for (const [object, paths] of sorted(remainder)) yield* files.add(object, paths);
   yield LAYER_END;
+}
+
+/** Returns the content below /sysroot, each object once. */
+function hiddenFiles(repo: Repo, trees: readonly Checksum[]): Set<Checksum> {
+  const found = new Set<Checksum>();
+  for (const tree of trees) for (const node of walkTree(repo, tree)) if (node.kind === 'file') found.add(node.checksum);
+  return found;
 }
 
 function* chunkPieces(repo: Repo, content: LayerContent, parents: ParentDirectories | undefined): Generator<Piece, void, undefined> {

@@ -3,6 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Checksum, parseChecksum, sha256Hex } from '@cambium/base';
+import { Variant } from '@cambium/gvariant';
 import { openImage, openSink, parsePlatform, resolveImage } from '@cambium/oci';
 import { encodeXattrList, Repo } from '@cambium/ostree';
 import { buildImageLayout, firstReason, type LayerSpec, needsPeer, output, run, scratch, type TarEntrySpec } from '@cambium/testkit';
@@ -82,6 +83,33 @@ test('a commit comes out of its image as it went in, also after others have comp
       await run('rm', ['-rf', repo.path]);
     }
   }
+});
+
+test('who asks for no signatures replaces none', { skip }, async (t) => {
+  const world = await worldOf(t);
+  const place = `oci:${join(world.directory, 'image')}:x`;
+  await encapsulate(world.source, world.commit, await openSink(place), { platform: PLATFORM });
+  const repo = await world.into('archive');
+  await world.take(repo, place);
+  repo.writeDetachedMetadata(world.commit, [['my-key', new Variant('s', 'another')]]);
+  await world.take(repo, place);
+  assert.equal(await output('ostree', ['show', `--repo=${repo.path}`, '--print-detached-metadata-key=my-key', world.commit]), "'another'");
+  await world.take(repo, place, { verify: async () => undefined });
+  assert.equal(await output('ostree', ['show', `--repo=${repo.path}`, '--print-detached-metadata-key=my-key', world.commit]), "'mine'");
+});
+
+test('a commit with many directories in each other, and with content below /sysroot, comes back whole', { skip }, async (t) => {
+  const world = await worldOf(t);
+  const tree = join(world.directory, 'deep');
+  mkdirSync(join(tree, `usr/${'d/'.repeat(1500)}end`), { recursive: true });
+  mkdirSync(join(tree, 'sysroot/below'), { recursive: true });
+  writeFileSync(join(tree, 'sysroot/below/file'), 'below');
+  const commit = parseChecksum(await output('ostree', ['commit', `--repo=${world.source.path}`, '-b', 'deep', `--tree=dir=${tree}`]));
+  const place = `oci:${join(world.directory, 'image')}:x`;
+  await encapsulate(world.source, commit, await openSink(place), { platform: PLATFORM });
+  const repo = await world.into('archive');
+  assert.equal((await world.take(repo, place)).commit, commit);
+  await run('ostree', ['fsck', `--repo=${repo.path}`]);
 });
 
 test('the two older spellings of attributes are read', { skip }, async (t) => {

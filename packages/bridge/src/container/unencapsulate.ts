@@ -50,7 +50,9 @@ export async function unencapsulate(repo: Repo, image: ResolvedImage, options: U
     if (receiver.commit !== undefined) {
       found = receiver.commit;
       await options.verify?.(found.checksum, found.bytes, receiver.detached);
-      if (receiver.detached !== undefined) transaction.setDetachedMetadata(found.checksum, receiver.detached);
+      // Whom nobody asked for signatures must not replace those that are there.
+      const mayReplace = options.verify !== undefined || repo.readDetachedMetadata(found.checksum) === undefined;
+      if (receiver.detached !== undefined && mayReplace) transaction.setDetachedMetadata(found.checksum, receiver.detached);
     }
     objects += receiver.objects;
     options.on?.({ type: 'layer', digest: layer.descriptor.digest, size: layer.descriptor.size, objects: receiver.objects });

@@ -9,7 +9,7 @@ export const command: Command = {
   summary: 'Delete an image from a registry or layout',
   description: [
     'By digest the manifest goes, and with it all its tags; by tag the tag, where the registry can do that. In a layout the entry goes, and all ' +
-      'blobs that no other entry needs: do not write into the layout meanwhile.',
+      'blobs that no other entry needs.',
   ],
   operands: [{ name: 'IMAGE', help: 'Image in a registry, or oci:DIR:TAG' }],
   flags,

@@ -19,7 +19,12 @@ export const command: Command = {
     const [place] = operands as readonly [string];
     const images = await withImages(context, values, ({ registry }) => listImages(place, { registry, signal }));
     if (ui.json) ui.resultJson(images);
-    else for (const { name, digest } of images) ui.result([name ?? '<none>', ...(digest === undefined ? [] : [digest])].join('  '));
+    else for (const { name, digest } of images) ui.result([shown(name ?? '<none>'), ...(digest === undefined ? [] : [digest])].join('  '));
     return undefined;
   },
 } satisfies Command<typeof flags>;
+
+/** Names of archives and layouts are whatever their maker wrote: none may begin a line, or speak to the terminal. */
+function shown(name: string): string {
+  return name.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (character) => `\\x${(character.codePointAt(0) as number).toString(16).padStart(2, '0')}`);
+}

@@ -154,8 +154,7 @@ async function moveBlob(
     return recompress === 'none' ? plain : compress(plain, recompress, level === undefined ? {} : { level });
   };
   const { digest, size, how } = await sink.putBlob({ open: recompressed }, signal);
-  const { annotations: _annotations, ...rest } = descriptor;
-  return { descriptor: { ...rest, mediaType: retyped(descriptor.mediaType, recompress), digest, size }, how };
+  return { descriptor: { ...descriptor, mediaType: retyped(descriptor.mediaType, recompress), digest, size }, how };
 }
 
 function retyped(mediaType: string, kind: LayerCompression): string {
@@ -200,7 +199,16 @@ async function writeDocuments(
 /** A layer that several manifests have was stored once; what each says about it stays its own. */
 function restated(layer: Descriptor, stored: Descriptor | undefined): Descriptor {
   if (stored === undefined || stored.digest === layer.digest) return layer;
-  return { ...layer, mediaType: stored.mediaType, digest: stored.digest, size: stored.size };
+  const { annotations, ...rest } = layer;
+  // What tells where things lie within the old bytes is wrong of the new ones.
+  const kept = Object.entries(annotations ?? {}).filter(([key]) => !/^(?:io\.github\.containers\.zstd-chunked\.|containerd\.io\/snapshot\/stargz\/)/.test(key));
+  return {
+    ...rest,
+    mediaType: stored.mediaType,
+    digest: stored.digest,
+    size: stored.size,
+    ...(kept.length === 0 ? {} : { annotations: Object.fromEntries(kept) }),
+  };
 }
 
 async function* counted(source: Bytes, on: CopyOptions['on']): Bytes {

@@ -15,6 +15,8 @@ export interface DocumentNode {
 /** An index in an index is legal; deeper nesting has no use. */
 const MAX_DEPTH = 4;
 const MAX_DOCUMENTS = 8192;
+/** All of them are held at once; the largest known indexes have some hundred kilobytes of manifests. */
+const MAX_TOTAL_BYTES = 64 * 1024 * 1024;
 
 /**
  * Fetches everything that `top` names, each document once.
@@ -23,6 +25,7 @@ const MAX_DOCUMENTS = 8192;
  */
 export async function documentsBelow(source: ImageSource, top: Document<Manifest | Index>, signal?: AbortSignal): Promise<DocumentNode> {
   const seen = new Map<string, DocumentNode>();
+  let total = 0;
   const visit = async (document: Document<Manifest | Index>, descriptor: Descriptor | undefined, depth: number): Promise<DocumentNode> => {
     const node: DocumentNode = { document, descriptor, children: [] };
     seen.set(document.digest, node);
@@ -41,6 +44,8 @@ export async function documentsBelow(source: ImageSource, top: Document<Manifest
           `Cannot copy ${source.reference}: its index names something that is no manifest ("${entry.mediaType.slice(0, 120)}")`,
         );
       }
+      total += entry.size;
+      if (total > MAX_TOTAL_BYTES) throw ociError('OCI_MANIFEST_INVALID', `Cannot copy ${source.reference}: its manifests have over ${MAX_TOTAL_BYTES} bytes`);
       const child = await source.manifest(entry.digest, signal);
       if (child.bytes.byteLength !== entry.size) {
         throw ociError(

@@ -85,6 +85,11 @@ function splitName(name: string): { registry: string; repositoryName: string } {
   return { registry, repositoryName };
 }
 
+/** Returns whether a text can be a tag. */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
 function invalid(text: string, reason: string): Error {
   return ociError('OCI_REFERENCE_INVALID', `Cannot parse image reference "${text.slice(0, 300)}": ${reason}`, {
     hint: 'A reference looks like docker.io/library/nginx:1.25 or localhost:5000/app@sha256:…',

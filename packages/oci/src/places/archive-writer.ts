@@ -1,8 +1,9 @@
 /** Writes a tar file whose members may be of unknown size and name until they are written: the header goes in last. */
-import { createHash } from 'node:crypto';
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tarHeader } from '@cambium/archive';
 import { type Digest, systemError } from '@cambium/base';
+import { ociError } from '../errors.ts';
 import type { BlobInput, KnownBlob } from '../image/sink.ts';
 
 const BLOCK = 512;
@@ -18,9 +19,12 @@ export class ArchiveWriter {
   /** The member at hand, and those that wait. */
   #turn: Promise<unknown> = Promise.resolve();
 
+  /** @throws OCI_ARCHIVE_INVALID when something stands there that is no file */
   constructor(path: string) {
+    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false)
+      throw ociError('OCI_ARCHIVE_INVALID', `Cannot write to "${path}": it is not a regular file`);
     this.#path = path;
-    this.#temporary = `${path}.partial-${process.pid}`;
+    this.#temporary = `${path}.partial-${randomUUID()}`;
   }
 
   /** Adds a blob under the name that follows from its digest. */
@@ -48,9 +52,9 @@ export class ArchiveWriter {
       this.#write(new Uint8Array(2 * BLOCK), this.#end);
       const fd = this.#open();
       fsyncSync(fd);
+      renameSync(this.#temporary, this.#path);
       closeSync(fd);
       this.#fd = undefined;
-      renameSync(this.#temporary, this.#path);
     });
   }
 
@@ -102,7 +106,7 @@ export class ArchiveWriter {
   }
 
   #open(): number {
-    this.#fd ??= openSync(this.#temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o644);
+    this.#fd ??= openSync(this.#temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o644);
     return this.#fd;
   }
 

@@ -8,10 +8,10 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bytesOf, errnoOf, systemError } from '@cambium/base';
 import { ociError } from '../errors.ts';
-import type { BlobInput, ImageSink, KnownBlob } from '../image/sink.ts';
+import type { ImageSink, KnownBlob } from '../image/sink.ts';
 import type { Document, Index, Manifest } from '../image/types.ts';
-import { hasFile, replaceFile, syncVolume, writeBlobFile } from './blob-file.ts';
-import { changeLayoutIndex, withEntry } from './layout-entries.ts';
+import { BlobDirectory, hasFile, lockFile, replaceFile } from './blob-file.ts';
+import { BLOBS_LOCK, changeLayoutIndex, withEntry } from './layout-entries.ts';
 import { blobName, entryOf, LAYOUT_VERSION } from './layout-files.ts';
 
 /**
@@ -22,18 +22,16 @@ import { blobName, entryOf, LAYOUT_VERSION } from './layout-files.ts';
  */
 export async function openLayoutSink(directory: string, name: string | undefined, reference: string): Promise<ImageSink> {
   const present = await isLayout(directory);
-  let ready: Promise<void> | undefined;
+  // Nobody deletes what was found present meanwhile.
+  let lock = present ? await lockFile(join(directory, BLOBS_LOCK), 'shared', undefined).catch(() => undefined) : undefined;
+  const blobs = new BlobDirectory(directory, async () => {
+    if (!present) await create(directory);
+    lock ??= await lockFile(join(directory, BLOBS_LOCK), 'shared', undefined);
+  });
   const fileOf = ({ digest }: KnownBlob): string => join(directory, blobName(digest));
-  let begun = 0;
-  const put = async (blob: Pick<BlobInput, 'known' | 'open'>, signal?: AbortSignal): Promise<KnownBlob> => {
-    // Not before there is something to write: who only asks leaves nothing behind.
-    ready ??= present ? Promise.resolve() : create(directory);
-    await ready;
-    return await writeBlobFile({ blob, temporaryPath: join(directory, `.blob-${process.pid}-${begun++}`), fileOf, signal });
-  };
   const putManifest = async ({ bytes, digest }: Document<Manifest | Index>, signal?: AbortSignal): Promise<void> => {
     const known = { digest, size: bytes.byteLength };
-    if (!(await hasFile(fileOf(known), known.size))) await put({ known, open: () => bytesOf(bytes) }, signal);
+    if (!(await hasFile(fileOf(known), known.size))) await blobs.put({ known, open: () => bytesOf(bytes) }, fileOf, signal);
   };
   return {
     reference,
@@ -42,15 +40,14 @@ export async function openLayoutSink(directory: string, name: string | undefined
     // containers/image looks up tags among OCI manifests and indexes alone.
     format: 'oci',
     hasBlob: async (blob) => await hasFile(fileOf(blob), blob.size),
-    putBlob: async (blob, signal) => ({ ...(await put(blob, signal)), how: 'sent' }),
+    putBlob: async (blob, signal) => ({ ...(await blobs.put(blob, fileOf, signal)), how: 'sent' }),
     putManifest,
     async finish(document, signal) {
       await putManifest(document, signal);
       // What index.json names must be on the disk before it.
-      if (begun > 0) syncVolume(directory);
-      await changeLayoutIndex(directory, (entries) => withEntry(entries, entryOf(document, name)), signal);
+      await changeLayoutIndex(directory, (entries) => withEntry(entries, entryOf(document, name)), { signal, before: () => blobs.sync() });
     },
-    close: async () => undefined,
+    close: async () => await lock?.release(),
   };
 }
 

@@ -70,7 +70,7 @@ export async function tagImage(place: Place, tag: string, { registry, signal }: 
       const image = await openLayout(directoryFiles(place.path), place, printPlace(place), signal);
       const { digest, mediaType, bytes } = await image.manifest(undefined, signal);
       const entry = { mediaType, digest, size: bytes.byteLength, annotations: { [REF_NAME]: tag } };
-      await changeLayoutIndex(place.path, (entries) => withEntry(entries, entry), signal);
+      await changeLayoutIndex(place.path, (entries) => withEntry(entries, entry), { signal });
       return digest;
     }
     default:
@@ -88,7 +88,7 @@ export async function deleteImage(place: Place, { registry, signal }: ManageOpti
       const image = await openLayout(directoryFiles(place.path), place, printPlace(place), signal);
       const { digest } = await image.manifest(undefined, signal);
       const isIt = (name: string | undefined): boolean => place.name === undefined || name === place.name;
-      await changeLayoutIndex(place.path, (entries) => entries.filter((entry) => entry.digest !== digest || !isIt(nameOfEntry(entry))), signal);
+      await changeLayoutIndex(place.path, (entries) => entries.filter((entry) => entry.digest !== digest || !isIt(nameOfEntry(entry))), { signal });
       return await removeUnusedBlobs(place.path, signal);
     }
     default:

@@ -2,26 +2,28 @@
 import { collect, type Digest, isDigest, isKnownError, isRecord, parseJson } from '@cambium/base';
 import { ociError } from '../errors.ts';
 import { MANIFEST_ACCEPT } from '../image/media-types.ts';
-import { type ImageReference, printImageReference } from '../image/reference.ts';
+import { type ImageReference, isTag, printImageReference } from '../image/reference.ts';
 import { header, type Registry } from './connection.ts';
 
 /** One page of tags: a thousand names of 128 characters at most. */
 const PAGE = 1000;
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 const MAX_TAGS = 1_000_000;
+const MAX_PAGES = 10_000;
 
 /** Returns all tags of the repository of a reference, in the registry's order. @throws OCI_MANIFEST_UNKNOWN when there is no such repository */
 export async function listTags(registry: Registry, { registry: host, repositoryName }: ImageReference, signal?: AbortSignal): Promise<string[]> {
   const action = `Cannot list the tags of ${host}/${repositoryName}`;
   const tags: string[] = [];
   let path: string | URL | undefined = `tags/list?n=${PAGE}`;
-  while (path !== undefined) {
+  for (let page = 0; path !== undefined; page++) {
+    if (page === MAX_PAGES) throw ociError('OCI_REGISTRY_ERROR', `${action}: it has over ${MAX_PAGES} pages`);
     const before = tags.length;
     path = await registry.request({ repositoryName, path, headers: { accept: 'application/json' }, signal }, async (response) => {
       if (response.status !== 200) throw await registry.failure(response, action, 'OCI_MANIFEST_UNKNOWN');
       const answer = parseAnswer(await collect(response.body, MAX_PAGE_BYTES, 'list of tags'));
       if (answer === undefined) throw ociError('OCI_REGISTRY_ERROR', `${action}: the answer of the registry is no list`);
-      tags.push(...answer);
+      for (const tag of answer) if (isTag(tag)) tags.push(tag);
       const next = /<([^>]+)>\s*;\s*rel="?next"?/i.exec(header(response, 'link') ?? '')?.[1];
       if (next === undefined || !URL.canParse(next, response.url.href)) return undefined;
       const url = new URL(next, response.url);

@@ -40,9 +40,13 @@ export async function uploadBlob(access: RegistryAccess, options: UploadOptions,
   let session: URL | undefined;
   if (known !== undefined) {
     for (const from of mountFrom) {
-      const answer = await openSession(access, upload, action, { digest: known.digest, from });
+      const answer = await openSession(access, upload, action, { digest: known.digest, from }).catch((error: unknown) => {
+        // Who may write here need not be allowed to read there: the blob is sent then.
+        if (isKnownError(error) && !upload.signal?.aborted) return undefined;
+        throw error;
+      });
       if (answer === 'mounted') return { ...known, how: 'mounted' };
-      session = answer;
+      session = answer ?? session;
     }
   }
   const sender = new Sender(access, upload, action, session);

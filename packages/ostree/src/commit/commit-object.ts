@@ -90,7 +90,7 @@ function listSizes(repo: Repo, root: TreeRoot): Uint8Array[] {
       const { header, sizeBytes } = repo.readFileHeader(checksum);
       add(checksum, 'file', isSymlink(header) ? Buffer.byteLength(header.target) : sizeBytes);
     }
-    stack.push(...dirs);
+    for (const dir of dirs) stack.push(dir);
   }
   return [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);
 }

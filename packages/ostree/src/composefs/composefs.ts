@@ -105,7 +105,9 @@ function compareDigest(commit: Checksum, actual: Uint8Array, expected: Variant):
 /** Files up to this size are read in one piece. */
 const SCRATCH_BYTES = 4 * 1024 * 1024;
 /** Between two turns that others get. */
-const FILES_PER_TURN = 256;
+const NODES_PER_TURN = 256;
+/** A few objects can stand for any number of places; each costs some hundred bytes. Real systems have under a million. */
+const MAX_NODES = 16_000_000;
 
 /** Returns the tree of an image. No recursion: a tree may be as deep as its maker likes. */
 async function imageOf(repo: Repo, root: TreeRoot, verity: boolean, signal: AbortSignal | undefined): Promise<ImageNode> {
@@ -115,17 +117,21 @@ async function imageOf(repo: Repo, root: TreeRoot, verity: boolean, signal: Abor
   const top = directory(root.meta, true);
   const stack = [{ node: top, parent: top, tree: root.tree }];
   let seen = 0;
+  const count = async (): Promise<void> => {
+    if (seen++ % NODES_PER_TURN !== 0) return;
+    await nextTurn();
+    signal?.throwIfAborted();
+    if (seen > MAX_NODES) throw ostreeError('OSTREE_FILE_UNSUPPORTED', `Cannot make a composefs image: the tree has over ${MAX_NODES} files and directories`);
+  };
   for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
     const { node, parent, tree } = at;
     const { files: inside, dirs } = repo.readDirTree(tree);
     for (const { name, checksum } of inside) {
-      if (seen++ % FILES_PER_TURN === 0) {
-        await nextTurn();
-        signal?.throwIfAborted();
-      }
+      await count();
       node.entries?.push(entryOf(name, { inode: await files.of(checksum, signal), entries: undefined }));
     }
     for (const { name, tree: below, meta } of dirs) {
+      await count();
       const child = directory(meta, false);
       node.entries?.push(entryOf(name, child));
       stack.push({ node: child, parent: node, tree: below });

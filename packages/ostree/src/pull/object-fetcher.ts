@@ -225,7 +225,7 @@ export class ObjectFetcher {
         else if (type === 'dirmeta') this.#wantMetadata(type, checksum);
         else this.#wantTreeObject({ checksum, paths: undefined });
       }
-      this.#here.push(...checksumsIn(gaps.rest));
+      for (const checksum of checksumsIn(gaps.rest)) this.#here.push(checksum);
       this.#looking = false;
       if (this.#here.length > 0) this.#lookBelow();
       else this.#report();
@@ -392,7 +392,14 @@ export class ObjectFetcher {
     room?.grow(start.byteLength);
     const path = `${this.#spool}-${this.#spooled++}`;
     const fd = openSync(path, 'wx', 0o644);
-    writeAll(fd, start);
+    try {
+      writeAll(fd, start);
+    } catch (error) {
+      closeSync(fd);
+      rmSync(path, { force: true });
+      room?.giveBack();
+      throw error;
+    }
     return { path, room, fd };
   }
 

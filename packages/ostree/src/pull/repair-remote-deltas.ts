@@ -35,9 +35,9 @@ async function listRemoteDeltas(repo: Repo, source: RemoteSource, signal: AbortS
     for (const to of tips) {
       const path = deltaIndexPath(to);
       const index = await fetch(source, path, MAX_METADATA_BYTES, signal);
-      if (index !== undefined) named.push(...[...summaryDeltas({ metadata: parseMetadata(index, path) }).keys()].map(parseDeltaName));
+      if (index !== undefined) for (const name of summaryDeltas({ metadata: parseMetadata(index, path) }).keys()) named.push(parseDeltaName(name));
     }
-  } else if (summary !== undefined) named.push(...[...summaryDeltas(summary).keys()].map(parseDeltaName));
+  } else if (summary !== undefined) for (const name of summaryDeltas(summary).keys()) named.push(parseDeltaName(name));
   if (named.length > 0) return named.filter(({ to }) => tips.has(to) || repo.hasObject('commit', to));
   return [...tips].flatMap((to) => {
     const parent = repo.hasObject('commit', to) ? repo.readCommit(to).parent : undefined;
