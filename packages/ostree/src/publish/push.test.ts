@@ -97,7 +97,7 @@ for (const over of ['directory', 'sftp'] as const) {
     const targetOf = (at: string): PushTarget => (over === 'sftp' ? sftpTarget({ ...options, directory: at }) : directoryTarget(at));
     const code = `const { Repo, push, directoryTarget, sftpTarget } = await import(${JSON.stringify(import.meta.resolve('../index.js'))});
       const [path, at, last] = process.argv.slice(1);
-      const target = ${over === 'sftp'} ? sftpTarget({ ...${JSON.stringify(options)}, directory: at }) : directoryTarget(at);
+      const target = ${over === 'sftp'} ? await sftpTarget({ ...${JSON.stringify(options)}, directory: at }) : directoryTarget(at);
       await push(await Repo.open(path), target, { workers: 0 }, undefined, (event) => {
         if (event.type === 'sent' && event.files === Number(last)) process.kill(process.pid, 'SIGKILL');
       });
