@@ -19,7 +19,7 @@ find packages/*/dist -name '*.test.js' | while read -r compiled; do
 done
 
 # Two files at a time: many tests start programs of their own.
-exec node --import ./scripts/own-coverage.mjs --test \
+exec node --import "$PWD/scripts/own-coverage.mjs" --test \
   --test-concurrency=2 \
   --test-timeout=300000 \
   --enable-source-maps \
