@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isKnownError } from '@cambium/base';
@@ -139,8 +140,7 @@ test('property: on any text the result reads with the pin, or the error is known
  */
 const podman = spawnSync('podman', ['--version']).status === 0;
 test('podman finds name:tag@digest without a registry, also in an additional store', { skip: podman ? false : 'podman is not installed' }, (context) => {
-  // Podman refuses a run root of more than 50 characters.
-  const root = mkdtempSync('/var/tmp/cambium-podman-');
+  const root = mkdtempSync(join(tmpdir(), 'cambium-podman-'));
   const run = (store: string, ...args: string[]): ReturnType<typeof spawnSync> =>
     spawnSync('podman', ['--root', join(root, store), '--runroot', join(root, `${store}-run`), '--runtime', 'runc', ...args], { encoding: 'utf8' });
   try {

@@ -9,7 +9,7 @@
  * - the policy and the search registries are read from the home directory, so that is apart too.
  */
 import { accessSync, chmodSync, chownSync, constants, existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { mountsUnder, unmountAll } from './mounts.ts';
 import { firstReason, needsPeer, needsRoot, peer } from './peers.ts';
@@ -56,8 +56,6 @@ export interface PodmanEnvironment {
 }
 
 const OVERLAYFS_MAGIC = 0x794c7630;
-/** On a disk, also where tests have their files in memory: rootless podman 4.3.1 on a tmpfs waits 20 s for each container that ends. */
-const PLACE = '/var/tmp';
 
 /** Returns the reason to skip a test that runs podman this way, or false. */
 export function needsPodman(options: Pick<PodmanOptions, 'rootless'>): string | false {
@@ -81,7 +79,7 @@ export function needsPodmanNetwork(options: Pick<PodmanOptions, 'rootless'>): st
 
 /** Makes the environment. The caller stops it: `defer(t, () => environment.stop())`. */
 export async function podmanEnvironment(options: PodmanOptions): Promise<PodmanEnvironment> {
-  const directory = options.directory ?? scratchDirectory('cambium-podman-', PLACE);
+  const directory = options.directory ?? scratchDirectory('cambium-podman-');
   const user = options.rootless && process.getuid?.() === 0 ? throwawayUser(directory) : undefined;
   const uid = user?.uid ?? process.getuid?.() ?? 0;
   const home = join(directory, 'home');
@@ -235,7 +233,7 @@ function needsSubordinateIds(): string | false {
 }
 
 function needsPlainFileSystem(): string | false {
-  return statfsSync(PLACE).type === OVERLAYFS_MAGIC ? `${PLACE} is on overlayfs, which cannot hold another overlay` : false;
+  return statfsSync(tmpdir()).type === OVERLAYFS_MAGIC ? `${tmpdir()} is on overlayfs, which cannot hold another overlay` : false;
 }
 
 function mayOpen(device: string): boolean {

@@ -48,8 +48,8 @@ export function scratch(t: CleanUp, prefix = 'cambium-test-'): string {
  * Returns a fresh directory that the caller removes. Its name is in lower case, unlike that of `mkdtemp`:
  * podman takes `oci:/tmp/Xy` apart as if it were a repository name and refuses capitals.
  */
-export function scratchDirectory(prefix: string, parent: string = tmpdir()): string {
-  const directory = join(realpathSync(parent), `${prefix}${randomBytes(5).toString('hex')}`);
+export function scratchDirectory(prefix: string): string {
+  const directory = join(realpathSync(tmpdir()), `${prefix}${randomBytes(5).toString('hex')}`);
   mkdirSync(directory, { mode: 0o700 });
   return directory;
 }
