@@ -72,7 +72,7 @@ async function worldOf(t: TestContext): Promise<World> {
     commit: parseChecksum(commit.trim()),
     async build(name, options = {}) {
       const sink = await openSink(`oci:${join(directory, name)}:x`);
-      const image = await encapsulate(repo, parseChecksum(commit.trim()), sink, { platform: PLATFORM, ...options });
+      const image = await encapsulate(repo, parseChecksum(commit.trim()), sink, { platform: PLATFORM, ...options }).finally(() => sink.close());
       const reference = `oci:${join(directory, name)}:x`;
       const manifest = JSON.parse(await output('skopeo', ['inspect', '--raw', reference])) as Manifest;
       const config = JSON.parse(await output('skopeo', ['inspect', '--config', '--raw', reference])) as Config;

@@ -8,7 +8,7 @@ import { openImage, openSink, parsePlatform, resolveImage } from '@cambium/oci';
 import { encodeXattrList, Repo } from '@cambium/ostree';
 import { buildImageLayout, firstReason, type LayerSpec, needsPeer, output, run, scratch, type TarEntrySpec } from '@cambium/testkit';
 import { contentOf, ownersFromContentMeta } from './components.ts';
-import { encapsulate } from './encapsulate.ts';
+import { type EncapsulateOptions, encapsulate } from './encapsulate.ts';
 import { FINAL_DIFF_ID_LABEL } from './image-labels.ts';
 import { type UnencapsulateOptions, unencapsulate } from './unencapsulate.ts';
 
@@ -66,7 +66,7 @@ test('a commit comes out of its image as it went in, also after others have comp
     ['chunks', { owners, maxLayers: 4 }],
   ] as const) {
     const place = `oci:${join(world.directory, name)}:x`;
-    await encapsulate(world.source, world.commit, await openSink(place), { platform: PLATFORM, ...options });
+    await write(world.source, world.commit, place, { platform: PLATFORM, ...options });
     const zstd = `oci:${join(world.directory, `${name}-zstd`)}:x`;
     await run('skopeo', ['copy', '--dest-compress-format=zstd', place, zstd]);
     const docker = `dir:${join(world.directory, `${name}-docker`)}`;
@@ -88,7 +88,7 @@ test('a commit comes out of its image as it went in, also after others have comp
 test('who asks for no signatures replaces none', { skip }, async (t) => {
   const world = await worldOf(t);
   const place = `oci:${join(world.directory, 'image')}:x`;
-  await encapsulate(world.source, world.commit, await openSink(place), { platform: PLATFORM });
+  await write(world.source, world.commit, place, { platform: PLATFORM });
   const repo = await world.into('archive');
   await world.take(repo, place);
   repo.writeDetachedMetadata(world.commit, [['my-key', new Variant('s', 'another')]]);
@@ -106,7 +106,7 @@ test('a commit with many directories in each other, and with content below /sysr
   writeFileSync(join(tree, 'sysroot/below/file'), 'below');
   const commit = parseChecksum(await output('ostree', ['commit', `--repo=${world.source.path}`, '-b', 'deep', `--tree=dir=${tree}`]));
   const place = `oci:${join(world.directory, 'image')}:x`;
-  await encapsulate(world.source, commit, await openSink(place), { platform: PLATFORM });
+  await write(world.source, commit, place, { platform: PLATFORM });
   const repo = await world.into('archive');
   assert.equal((await world.take(repo, place)).commit, commit);
   await run('ostree', ['fsck', `--repo=${repo.path}`]);
@@ -166,6 +166,12 @@ test('what cannot be trusted is refused, and nothing of it is seen', { skip }, a
   });
   await run('ostree', ['fsck', `--repo=${repo.path}`]);
 });
+
+async function write(repo: Repo, commit: Checksum, place: string, options: EncapsulateOptions): Promise<void> {
+  const sink = await openSink(place);
+  await encapsulate(repo, commit, sink, options);
+  await sink.close();
+}
 
 /** An image of these layers, the last or `final` one named as the last of the commit. */
 async function imageOf(world: World, name: string, layers: readonly LayerSpec[], final: number | undefined = layers.length - 1): Promise<string> {

@@ -138,6 +138,7 @@ for (const { name, place, isFile } of PLACES) {
     );
     const sink = await openSink(place(world), { registry: world.client });
     assert.equal(await sink.hasBlob(liar), false);
+    await sink.close();
     await assert.rejects(
       openImage(place(world), { registry: world.client }).then((image) => image.manifest()),
       { code: /^OCI_(?:MANIFEST_UNKNOWN|LAYOUT_INVALID|ARCHIVE_INVALID)$/ },
