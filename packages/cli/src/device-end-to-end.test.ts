@@ -8,8 +8,13 @@ import { BUSYBOX, makeShop, needsMounting, type Shop, TOOL, WEB } from './packed
 const isRoot = process.getuid?.() === 0;
 
 /** Runs a command in a container of an image and returns what it says; nothing may be pulled. */
+/** Returns what a command prints; all that are run here print something. */
 async function inContainer(shop: Shop, image: string, ...command: string[]): Promise<string> {
-  return shop.environment.podman('run', '--rm', '--pull=never', '--network=none', image, ...command);
+  let printed = '';
+  // Podman 4.3.1 loses the output of a container that ends at once, now and then on a busy machine; its status is right.
+  for (let tries = 0; printed === '' && tries < 3; tries++)
+    printed = await shop.environment.podman('run', '--rm', '--pull=never', '--network=none', image, ...command);
+  return printed;
 }
 
 /** Packs into a repository of the mode, as the user of the environment. */
